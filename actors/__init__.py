@@ -1,0 +1,87 @@
+"""Lightweight actors on trio: private state, mailboxes, and messages as the only way between them.
+
+Read the modules in the order of a message's story: `messages`, `ref`, `cell` (its mailbox),
+`dispatcher`, `turn` (the handler), `ask` (the reply); then `lifecycle` for an actor's own story.
+"""
+
+from actors.actor import Actor
+from actors.address import Address
+from actors.ask import Reply
+from actors.context import Context
+from actors.dead_letters import DeadLetter, DeadLetterReason
+from actors.env import Env
+from actors.errors import (
+    ActorError,
+    ActorFailed,
+    ActorStopped,
+    AskCycle,
+    AskTimeout,
+    ForgottenAwait,
+    InvalidAddress,
+    MailboxFull,
+    NameTaken,
+    NotAMessage,
+    NotAnActor,
+    NotRunning,
+    SystemClosed,
+    UnknownScheme,
+    WrongThread,
+)
+from actors.failure import (
+    Directive,
+    Escalate,
+    ExitReason,
+    Failure,
+    Restart,
+    Resume,
+    Stop,
+    Terminated,
+)
+from actors.ledger import Ledger
+from actors.mailbox import Mailbox
+from actors.messages import Request, message
+from actors.ref import ActorRef
+from actors.running import run
+from actors.system import ActorSystem
+from actors.timers import Timer
+
+__all__ = [
+    "Actor",
+    "ActorError",
+    "ActorFailed",
+    "ActorRef",
+    "ActorStopped",
+    "ActorSystem",
+    "Address",
+    "AskCycle",
+    "AskTimeout",
+    "Context",
+    "DeadLetter",
+    "DeadLetterReason",
+    "Directive",
+    "Env",
+    "Escalate",
+    "ExitReason",
+    "Failure",
+    "ForgottenAwait",
+    "InvalidAddress",
+    "Ledger",
+    "Mailbox",
+    "MailboxFull",
+    "NameTaken",
+    "NotAMessage",
+    "NotAnActor",
+    "NotRunning",
+    "Reply",
+    "Request",
+    "Restart",
+    "Resume",
+    "Stop",
+    "SystemClosed",
+    "Terminated",
+    "Timer",
+    "UnknownScheme",
+    "WrongThread",
+    "message",
+    "run",
+]

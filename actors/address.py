@@ -1,0 +1,83 @@
+"""Addresses: where a message goes, as text that works in one process and across many."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import attrs
+
+from actors.errors import InvalidAddress
+
+SCHEMES: Final = ("actor", "topic", "queue", "service")
+
+# `~` marks the names that the runtime makes ("account~17"), so that no user's name meets one.
+_NAME: Final = re.compile(r"[\w.\-:@=+,]+")
+_OWN_NAME: Final = re.compile(r"[\w.\-:@=+,~]+")
+
+
+def check_name(name: object, what: str = "name") -> str:
+    """Return `name` if an address can hold it.
+
+    Raises:
+        InvalidAddress: it is no str, is empty, is "." or "..", or has a character other than
+            letters, digits and ``_ . - : @ = + ,``.
+    """
+    if not isinstance(name, str):
+        raise InvalidAddress(name, f"a {what} is a str, not {type(name).__name__}")
+    if not _NAME.fullmatch(name) or name in {".", ".."}:
+        raise InvalidAddress(
+            name, f"a {what} has only letters, digits and _ . - : @ = + , and at least one of them"
+        )
+    return name
+
+
+@attrs.frozen(slots=True, order=True)
+class Address:
+    """One address: ``actor://node/path`` or ``topic://name``, ``queue://name``, ``service://name``.
+
+    `scheme` is one of SCHEMES; `node` is the actor system's name (empty for the other schemes);
+    `path` is the actor's path without a leading slash, or the topic's, queue's or service's name.
+    """
+
+    scheme: str
+    node: str
+    path: str
+
+    @classmethod
+    def parse(cls, text: str | Address) -> Address:
+        """Read an address.
+
+        Raises:
+            InvalidAddress: it is not of one of the forms above, with what is wrong with it.
+        """
+        if isinstance(text, Address):
+            return text
+        if not isinstance(text, str):
+            raise InvalidAddress(text, f"an address is a str, not {type(text).__name__}")
+        scheme, separator, rest = text.partition("://")
+        if not separator or scheme not in SCHEMES:
+            raise InvalidAddress(
+                text, "an address starts with actor://, topic://, queue:// or service://"
+            )
+        if scheme != "actor":
+            for word in rest.split("."):
+                if word not in {"*", "**"} and not _NAME.fullmatch(word):
+                    raise InvalidAddress(text, f"a {scheme}'s name is words joined by single dots")
+            return cls(scheme, "", rest)
+        node, separator, path = rest.partition("/")
+        if not node or not separator or not path:
+            raise InvalidAddress(text, "an actor's address is actor://system/name, or deeper")
+        for word in (node, *path.split("/")):
+            if not _OWN_NAME.fullmatch(word) or word in {".", ".."}:
+                raise InvalidAddress(
+                    text,
+                    f"{word!r} cannot stand in an address: "
+                    "names have only letters, digits and _ . - : @ = + ,",
+                )
+        return cls(scheme, node, path)
+
+    def __str__(self) -> str:
+        if self.scheme == "actor":
+            return f"actor://{self.node}/{self.path}"
+        return f"{self.scheme}://{self.path}"

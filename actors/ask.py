@@ -1,0 +1,160 @@
+"""Request and reply: the envelope of an ask, its one-shot reply, and asks that wait on themselves."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from actors.errors import ActorFailed, ActorStopped, AskCycle, AskTimeout
+from actors.waiting import PENDING, Waiter
+
+if TYPE_CHECKING:
+    from actors.cell import Cell
+
+
+class Ask(Waiter):
+    """The envelope in which an asked message travels, and the asker's wait for its reply.
+
+    where: "waiting for room", "queued", "being handled" or "deferred"; for AskTimeout.
+    """
+
+    __slots__ = ("asker", "deadline", "expected", "message", "target", "timeout", "where")
+
+    def __init__(self, message: object, asker: Cell | None, target: Cell) -> None:
+        # Not super().__init__(): a call saved on the path of every ask.
+        self.holder = self.target = target
+        self.value: Any = PENDING
+        self.error = None
+        self.aside = None
+        self.task = None
+        self.message = message
+        self.asker = asker
+        self.timeout = math.inf
+        self.deadline = math.inf
+        self.expected: dict[Ask, None] | None = None
+        self.where = "queued"
+
+    def answer(self, value: Any = None, error: BaseException | None = None) -> bool:
+        """Give the asker its reply. False if nobody waits for it any more."""
+        if self.value is not PENDING:
+            return False
+        expected = self.expected
+        if expected is not None:
+            expected.pop(self, None)
+        return self.resolve(value, error)
+
+    def failed(self, cause: BaseException) -> bool:
+        """The handler raised."""
+        return self.answer(None, ActorFailed(self.holder or self.target, self.message, cause))
+
+    def stopped(self, reason: str) -> bool:
+        """The actor stopped before it answered."""
+        return self.answer(None, ActorStopped(self.holder or self.target, self.message, reason))
+
+    def expire(self) -> None:
+        """The time is up."""
+        error = AskTimeout(self.target, self.message, self.timeout, self.where)
+        if self.resolve(None, error):
+            self._nobody_waits()
+
+    def abandoned(self) -> None:
+        """The asker was cancelled."""
+        if self.value is PENDING:
+            self.value = None
+            if self.expected is not None:
+                self.expected.pop(self, None)
+            self._nobody_waits()
+
+    def _nobody_waits(self) -> None:
+        if self.holder is not None:
+            self.holder._asker_gone(self)
+
+
+class Reply:
+    """A reply to be given later, once: what `context.reply_later()` returns.
+
+    It may be given by a later handler, by a helper task, or by another actor that it was sent to.
+    If the actor that made it fails or stops first, the asker gets ActorFailed or ActorStopped.
+    """
+
+    __slots__ = ("_ask", "_owner")
+
+    def __init__(self, ask: Ask | None, owner: Cell) -> None:
+        self._ask = ask
+        self._owner = owner
+
+    @property
+    def wanted(self) -> bool:
+        """Whether somebody still waits for it."""
+        return self._ask is not None and self._ask.value is PENDING
+
+    def reply(self, value: object = None) -> bool:
+        """Give the reply.
+
+        Returns whether the asker got it: False if it was told and not asked, had its reply, has
+        gone, or its time was up.
+
+        Raises:
+            WrongThread: called from a thread that does not run the system.
+        """
+        return self._settle(value, None)
+
+    def fail(self, error: BaseException) -> bool:
+        """Make the asker's `ask` raise ActorFailed with this cause. Returns as `reply` does.
+
+        Raises:
+            TypeError: `error` is no exception.
+            WrongThread: called from a thread that does not run the system.
+        """
+        if not isinstance(error, BaseException):
+            raise TypeError(f"fail() takes an exception, not {error!r}")
+        return self._settle(None, error)
+
+    def _settle(self, value: object, error: BaseException | None) -> bool:
+        self._owner._dispatcher.check_thread("Reply")
+        ask, self._ask = self._ask, None
+        if ask is None:
+            return False
+        if self._owner._rare is not None:
+            self._owner._rare.deferred.pop(ask, None)
+        return ask.failed(error) if error is not None else ask.answer(value)
+
+
+def find_chain(start: Cell, asker: Cell) -> list[Cell] | None:
+    """The cells from `asker` through `start` back to `asker`, if each waits for the next one.
+
+    A cell waits for another one if its handler cannot go on before that one acts: an ask that is
+    queued or being handled there, a start, or room in its mailbox.
+    """
+    if start is asker:
+        return [asker, asker]
+    came_from: dict[Cell, Cell] = {start: asker}
+    todo = [start]
+    while todo:
+        cell = todo.pop()
+        for waiter in cell._waits_for():
+            held_by = waiter.holder
+            if held_by is None or waiter.value is not PENDING:
+                continue
+            if held_by is asker:
+                chain = [asker, cell]
+                while cell is not start:
+                    cell = came_from[cell]
+                    chain.append(cell)
+                chain.append(asker)
+                return chain[::-1]
+            if held_by not in came_from:
+                came_from[held_by] = cell
+                todo.append(held_by)
+    return None
+
+
+def check_cycle(target: Cell, asker: Cell) -> None:
+    """Refuse an ask from `asker` to `target` that would wait on itself.
+
+    Raises:
+        AskCycle: with the chain.
+    """
+    chain = find_chain(target, asker)
+    if chain is not None:
+        raise AskCycle(chain)

@@ -1,0 +1,591 @@
+"""The cell of an actor: its ref, its mailbox, and what the dispatcher knows of it.
+
+The ref that programs hold *is* the cell. One object an actor instead of two saves 60 bytes an
+actor and one attribute look-up a message. Everything whose name begins with an underscore belongs
+to the runtime.
+
+How a mailbox is stored: the message in hand, in a slot; those behind it, in a deque that is made
+when there is a second one. An actor that never has two at once never has a deque.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from actors.actor import is_async
+from actors.address import Address
+from actors.ask import Ask, check_cycle, find_chain
+from actors.dead_letters import DeadLetterReason
+from actors.errors import AskCycle, ForgottenAwait, MailboxFull, NotAMessage, NotRunning
+from actors.failure import Directive, ExitReason, Failure
+from actors.mailbox import CLOSED, NOTHING
+from actors.ref import ActorRef
+from actors.states import DRAINING, RUNNING, STARTING, STOPPED, State
+from actors.timers import Timer, check_seconds
+from actors.waiting import PENDING, Waiter
+
+if TYPE_CHECKING:
+    from actors.actor import Actor
+    from actors.dispatcher import Dispatcher, Steps, Worker
+    from actors.root import Root
+
+
+class SendWait(Waiter):
+    """A `send` that waits for room."""
+
+    __slots__ = ("message",)
+
+    def __init__(self, target: Cell, message: object) -> None:
+        super().__init__(target)
+        self.message = message
+
+    def abandoned(self) -> None:
+        super().abandoned()
+        if self.holder is not None and self.holder._rare is not None:
+            self.holder._rare.senders.pop(self, None)
+
+
+class Rare:
+    """What most actors never need, made when one does."""
+
+    __slots__ = (
+        "asides_context",
+        "decision",
+        "deferred",
+        "failure",
+        "helper_waits",
+        "incarnation",
+        "killed",
+        "limit",
+        "senders",
+        "signals",
+        "starter",
+        "stash",
+        "stashed_now",
+        "stop_reason",
+        "stop_waiters",
+        "suspended",
+        "timers",
+        "urgent",
+        "watchers",
+        "watching",
+    )
+
+    def __init__(self) -> None:
+        self.urgent = False
+        """Something comes before the next message."""
+        self.suspended = False
+        """Neither ready nor idle: only `_wake` schedules it."""
+        self.signals: deque[object] = deque()
+        self.senders: OrderedDict[SendWait | Ask, None] = OrderedDict()
+        self.stash: list[object] = []
+        self.stashed_now = False
+        self.deferred: dict[Ask, None] = {}
+        self.timers: dict[Timer, None] = {}
+        self.watchers: dict[Cell, None] = {}
+        self.watching: dict[Cell, None] = {}
+        self.stop_waiters: list[Waiter] = []
+        self.helper_waits: dict[Waiter, None] = {}
+        self.starter: Waiter | None = None
+        self.failure: Failure | None = None
+        self.decision: Directive | None = None
+        self.stop_reason: ExitReason | None = None
+        self.killed = False
+        self.limit: Timer | None = None
+        self.incarnation = 1
+        self.asides_context: Any = None
+
+
+class Cell(ActorRef):
+    """See the module. Made by `lifecycle.spawn` only."""
+
+    __slots__ = (
+        "_actor",
+        "_args",
+        "_behaviour",
+        "_children",
+        "_dispatcher",
+        "_idle",
+        "_message",
+        "_name",
+        "_parent",
+        "_plain",
+        "_queue",
+        "_rare",
+        "_recipe",
+        "_room",
+        "_started",
+        "_state",
+        "_steps",
+        "_traits",
+        "_waiting",
+        "_waits",
+        "_worker",
+    )
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        parent: Cell | Root,
+        name: str,
+        cls: type[Actor],
+        recipe: Callable[..., Actor],
+        args: tuple[Any, ...],
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._parent = parent
+        self._name = name
+        self._recipe = recipe
+        self._args = args
+        self._traits = traits = cls._traits
+        self._room = traits.room
+        self._idle = False
+        # The message that is handled now or next; see _started.
+        self._message: Any = NOTHING
+        self._queue: deque[Any] | None = None
+        # The bound handler if it is plain and nothing is special: the dispatcher's fast path.
+        self._plain: Callable[[Any], Any] | None = None
+        self._behaviour: Callable[[Any], Any] | None = None
+        self._actor: Actor | None = None
+        self._state: State = STARTING
+        # Whether a turn has taken _message out of the mailbox (fast turns never leave it to see).
+        self._started = False
+        # The suspended turn of an actor set aside, and the worker of one that waits on trio.
+        self._steps: Steps | None = None
+        self._worker: Worker | None = None
+        # What its own turn waits for, and whether its last turn had to wait on trio.
+        self._waiting: Waiter | None = None
+        self._waits = False
+        self._children: dict[str, Cell] | None = None
+        self._rare: Rare | None = None
+
+    # -- who it is
+
+    @property
+    def address(self) -> Address:
+        words = [self._name]
+        above = self._parent
+        while isinstance(above, Cell):
+            words.append(above._name)
+            above = above._parent
+        return Address("actor", self._dispatcher.system.name, "/".join(reversed(words)))
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def incarnation(self) -> int:
+        return 1 if self._rare is None else self._rare.incarnation
+
+    def __repr__(self) -> str:
+        return f"<ActorRef {self.address} {self._state.value}>"
+
+    def as_ref(self) -> ActorRef:
+        """As a child's parent: itself. (The root is no actor, so there it is None.)"""
+        return self
+
+    # -- sending
+
+    def tell(self, message: object) -> None:
+        if self._idle:
+            self._idle = False
+            self._room -= 1
+            self._message = message
+            self._dispatcher.enqueue(self)
+            return
+        room = self._room
+        if room > 0:
+            self._room = room - 1
+            queue = self._queue
+            if queue is None:
+                self._queue = deque((message,))
+            else:
+                queue.append(message)
+            return
+        self._no_room(message)
+
+    async def send(self, message: object) -> None:
+        dispatcher = self._dispatcher
+        dispatcher.check_thread("send")
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if self._idle or self._room > 0 or self._closed():
+            self.tell(message)
+            if dispatcher.current is None:
+                await dispatcher.give_way()
+            return
+        waiter = SendWait(self, message)
+        asker = dispatcher.current or dispatcher.cell_of_task()
+        if asker is not None and (chain := find_chain(self, asker)) is not None:
+            raise MailboxFull(self, message, self._capacity, chain)
+        self._rare_part().senders[waiter] = None
+        self._plain = None
+        await self._wait_as(asker, waiter)
+
+    async def ask(self, message: Any, timeout: float | None = 5.0) -> Any:
+        if isinstance(message, type):
+            raise NotAMessage(message, f"is a class; ask takes an instance: {message.__name__}()")
+        dispatcher = self._dispatcher
+        asker = dispatcher.current
+        if asker is None:
+            return await self._ask_from_task(message, timeout)
+        if timeout is not None and not (type(timeout) is float and 0.0 <= timeout <= 1e9):
+            timeout = check_seconds(timeout, "timeout")
+        ask = Ask(message, asker, self)
+        if self is asker or self._waiting is not None or self._rare is not None:
+            check_cycle(self, asker)
+        self._put_ask(ask)
+        if timeout is not None and ask.value is PENDING:
+            dispatcher.timers.expect(ask, timeout)
+        asker._waiting = ask
+        try:
+            return await ask.wait(dispatcher)
+        finally:
+            asker._waiting = None
+
+    async def _ask_from_task(self, message: object, timeout: float | None) -> Any:
+        """An ask from a trio task: any task, or one in a nursery that a handler has opened."""
+        dispatcher = self._dispatcher
+        dispatcher.check_thread("ask")
+        if timeout is not None:
+            timeout = check_seconds(timeout, "timeout")
+        await trio.lowlevel.checkpoint_if_cancelled()
+        asker = dispatcher.cell_of_task()
+        ask = Ask(message, asker, self)
+        if asker is not None:
+            check_cycle(self, asker)
+            self._put_ask(ask)
+        # A plain handler cannot wait, so it runs right here, and no task has to be switched.
+        elif not (self._idle and dispatcher.handle_now(self, ask)):
+            self._put_ask(ask)
+        if ask.value is not PENDING:
+            await dispatcher.give_way()
+        elif timeout is not None:
+            dispatcher.timers.expect(ask, timeout)
+        return await self._wait_as(asker, ask)
+
+    async def stopped(self) -> None:
+        dispatcher = self._dispatcher
+        dispatcher.check_thread("stopped")
+        if self._state is STOPPED:
+            await trio.lowlevel.checkpoint()
+            return
+        asker = dispatcher.current or dispatcher.cell_of_task()
+        if asker is not None and (chain := find_chain(self, asker)) is not None:
+            raise AskCycle(chain)
+        waiter = Waiter(self)
+        self._rare_part().stop_waiters.append(waiter)
+        try:
+            await self._wait_as(asker, waiter)
+        except BaseException:
+            if self._rare is not None and waiter in self._rare.stop_waiters:
+                self._rare.stop_waiters.remove(waiter)
+            raise
+
+    def stop(self) -> None:
+        self._dispatcher.check_thread("stop")
+        from actors import lifecycle  # it builds on this module
+
+        lifecycle.stop(self, ExitReason.NORMAL)
+
+    # -- the mailbox, from the sender's side
+
+    def _put_ask(self, ask: Ask) -> None:
+        """Queue an ask, or let it wait for room. An actor that takes no more answers it at once."""
+        if self._idle or self._room > 0:
+            self.tell(ask)
+        elif self._closed():
+            self._dispatcher.check_open()
+            counters = self._dispatcher.counters
+            counters.at_the_door += 1
+            counters.rejected += 1
+            ask.stopped("it has stopped" if self._state is STOPPED else "it is stopping")
+        else:
+            ask.where = "waiting for room"
+            self._rare_part().senders[ask] = None
+            self._plain = None
+
+    def _no_room(self, message: object) -> None:
+        """`tell` found no room: the actor has stopped, or its overflow policy decides."""
+        dispatcher = self._dispatcher
+        dispatcher.check_thread("tell")
+        counters = dispatcher.counters
+        if self._closed():
+            dispatcher.check_open()
+            counters.at_the_door += 1
+            dispatcher.dead_letters.add(self, message, DeadLetterReason.STOPPED)
+            return
+        overflow = self._traits.cls.mailbox.overflow
+        if overflow == "drop_oldest" and (oldest := self._take_oldest()) is not NOTHING:
+            counters.taken += 1
+            if isinstance(oldest, Ask):
+                oldest.stopped("it was dropped from a full mailbox")
+                oldest = oldest.message
+            dispatcher.dead_letters.add(self, oldest, DeadLetterReason.DROPPED_OLDEST)
+            # The room that the oldest had is taken by the newest.
+            if self._message is NOTHING and not self._queue and not self._busy():
+                self._message = message
+            elif self._queue is None:
+                self._queue = deque((message,))
+            else:
+                self._queue.append(message)
+            return
+        counters.at_the_door += 1
+        if overflow == "drop_newest":
+            dispatcher.dead_letters.add(self, message, DeadLetterReason.DROPPED_NEWEST)
+            return
+        counters.rejected += 1
+        raise MailboxFull(self, message, self._capacity)
+
+    def _take_oldest(self) -> Any:
+        """The oldest message that waits, out of the mailbox; NOTHING if all are stashed."""
+        oldest = NOTHING
+        if self._message is not NOTHING and not self._busy():
+            oldest, self._message = self._message, NOTHING
+            if self._queue:
+                self._message = self._queue.popleft()
+        elif self._queue:
+            oldest = self._queue.popleft()
+        return oldest
+
+    def _admit(self, rare: Rare) -> None:
+        """Give room to those who wait for it, in the order they came."""
+        senders = rare.senders
+        while senders and self._room > 0:
+            waiter, _ = senders.popitem(last=False)
+            self._room -= 1
+            item: object = waiter
+            if isinstance(waiter, Ask):
+                waiter.where = "queued"
+            else:
+                item = waiter.message
+                waiter.resolve()
+            if self._queue is None:
+                self._queue = deque()
+            self._queue.append(item)
+
+    @property
+    def _capacity(self) -> int | None:
+        return self._traits.cls.mailbox.capacity
+
+    def _closed(self) -> bool:
+        return self._room < -CLOSED // 2
+
+    def _close_door(self) -> None:
+        """Take no more messages. What is queued stays."""
+        if not self._closed():
+            self._room -= CLOSED
+        self._idle = False
+        self._plain = None
+
+    def _busy(self) -> bool:
+        """Whether a handler or hook of it runs or waits now."""
+        return (
+            self._started
+            or self._steps is not None
+            or self._worker is not None
+            or self._dispatcher.current is self
+        )
+
+    def _handles(self) -> bool:
+        """Whether a message is being handled now."""
+        return self._message is not NOTHING and (
+            self._started or self._dispatcher.current is self
+        )
+
+    # -- as a parent
+
+    def _decide_about(self, child: Cell, failure: Failure) -> None:
+        from actors import lifecycle  # it builds on this module
+
+        lifecycle.decide_about(self, child, failure)
+
+    def _child_stopped(self, child: Cell, reason: ExitReason | Failure) -> None:
+        """A child has stopped for good."""
+
+    # -- waiting
+
+    async def _wait_as(self, asker: Cell | None, waiter: Waiter) -> Any:
+        """Wait, known to the search of cycles as a wait of `asker`."""
+        if asker is None:
+            return await waiter.wait(self._dispatcher)
+        if self._dispatcher.current is asker:
+            asker._waiting = waiter
+            try:
+                return await waiter.wait(self._dispatcher)
+            finally:
+                asker._waiting = None
+        helper_waits = asker._rare_part().helper_waits
+        helper_waits[waiter] = None
+        try:
+            return await waiter.wait(self._dispatcher)
+        finally:
+            helper_waits.pop(waiter, None)
+
+    def _waits_for(self) -> Iterator[Waiter]:
+        """What it cannot go on without: of its own turn, and of helper tasks in its nurseries."""
+        if self._waiting is not None:
+            yield self._waiting
+        if self._rare is not None:
+            yield from self._rare.helper_waits
+
+    def _asker_gone(self, ask: Ask) -> None:
+        """Nobody waits for the reply to `ask` any more, wherever in this cell it is."""
+        rare = self._rare
+        if ask.where == "being handled":
+            if ask is self._message and self._traits.cls.cancel_abandoned:
+                self._dispatcher.cancel(self)
+        elif ask.where == "deferred" and rare is not None:
+            rare.deferred.pop(ask, None)
+        elif ask.where == "waiting for room" and rare is not None:
+            rare.senders.pop(ask, None)
+            counters = self._dispatcher.counters
+            counters.at_the_door += 1
+            counters.rejected += 1
+
+    # -- what the scheduler needs
+
+    def _rare_part(self) -> Rare:
+        if self._rare is None:
+            self._rare = Rare()
+        return self._rare
+
+    def _wake(self) -> None:
+        """See to what is urgent before the next message."""
+        rare = self._rare_part()
+        rare.urgent = True
+        self._plain = None
+        if self._idle:
+            self._idle = False
+            self._dispatcher.enqueue(self)
+        elif rare.suspended:
+            rare.suspended = False
+            self._dispatcher.enqueue(self)
+
+    def _settle(self) -> None:
+        """After a turn: ready again, idle, or suspended until something wakes it."""
+        self._started = False
+        state = self._state
+        if state is STOPPED:
+            return
+        rare = self._rare
+        if rare is not None and rare.urgent:
+            self._dispatcher.enqueue(self)
+        elif state is RUNNING:
+            self._plain = self._plain_handler()
+            if self._message is not NOTHING:
+                self._dispatcher.enqueue(self)
+            elif self._queue:
+                self._message = self._queue.popleft()
+                self._dispatcher.enqueue(self)
+            elif self._room > 0:
+                self._idle = True
+            else:
+                # Everything it has room for is stashed: tell must find the mailbox full.
+                self._rare_part().suspended = True
+        elif state is DRAINING:
+            self._dispatcher.enqueue(self)
+        else:
+            self._rare_part().suspended = True
+
+    def _plain_handler(self) -> Callable[[Any], Any] | None:
+        rare = self._rare
+        if rare is not None and (rare.senders or rare.urgent):
+            return None
+        if self._behaviour is not None:
+            return None if is_async(self._behaviour) else self._behaviour
+        if self._traits.waits or self._actor is None:
+            return None
+        return self._actor.receive
+
+    # -- what a handler asks of its context
+
+    def _tell_later(self, delay: float, period: float | None, message: object) -> Timer:
+        self._dispatcher.check_thread("after")
+        if self._state is STOPPED:
+            raise NotRunning(self._dispatcher.system.name, f"{self} has stopped: it has no timers")
+        timers = self._dispatcher.timers
+        mine = self._rare_part().timers
+
+        def fire() -> None:
+            try:
+                self.tell(message)
+            except MailboxFull:
+                # Nobody is there to catch it, so it becomes a dead letter instead of rejected.
+                counters = self._dispatcher.counters
+                counters.rejected -= 1
+                self._dispatcher.dead_letters.add(
+                    self, message, DeadLetterReason.TIMER_MAILBOX_FULL
+                )
+
+        return timers.add(delay, period, fire, mine)
+
+    def _become(self, handler: Callable[[Any], Any] | None) -> None:
+        self._behaviour = handler
+        # The turn that runs now sees that the handler has changed, and settles anew.
+        self._plain = None
+
+    def _stash(self, message: Any) -> None:
+        rare = self._rare_part()
+        if rare.stashed_now:
+            raise NotRunning(
+                self._dispatcher.system.name, f"{self} has stashed this message already"
+            )
+        if isinstance(message, Ask):
+            if message.where != "being handled":
+                raise NotRunning(
+                    self._dispatcher.system.name,
+                    f"{self} cannot stash a message after reply_later() or forward()",
+                )
+            message.where = "queued"
+        rare.stash.append(message)
+        rare.stashed_now = True
+        self._plain = None
+
+    def _stashed(self) -> bool:
+        """Whether the handler that just returned stashed its message; asking resets it."""
+        rare = self._rare
+        if rare is None or not rare.stashed_now:
+            return False
+        rare.stashed_now = False
+        return True
+
+    def _unstash_all(self) -> None:
+        rare = self._rare
+        if rare is None or not rare.stash:
+            return
+        if self._queue is None:
+            self._queue = deque()
+        if rare.stashed_now:
+            # It is still in hand; it stays stashed until the next time.
+            kept = rare.stash.pop()
+            self._queue.extendleft(reversed(rare.stash))
+            rare.stash = [kept]
+        else:
+            self._queue.extendleft(reversed(rare.stash))
+            rare.stash = []
+        if rare.suspended and self._state is RUNNING:
+            self._wake()
+
+    def _defer(self, ask: Ask) -> None:
+        ask.where = "deferred"
+        self._rare_part().deferred[ask] = None
+
+    def _forward(self, ask: Ask, ref: ActorRef) -> None:
+        if not isinstance(ref, Cell):
+            raise TypeError(f"forward() takes the ref of a local actor, not {ref!r}")
+        if ask.asker is not None:
+            check_cycle(ref, ask.asker)
+        if not ref._idle and ref._room <= 0 and not ref._closed():
+            raise MailboxFull(ref, ask.message, ref._capacity)
+        ask.where = "queued"
+        ask.holder = ref
+        ref._put_ask(ask)
+
+    def _forgotten(self, coroutine: Any, receive: Callable[[Any], Any]) -> ForgottenAwait:
+        coroutine.close()
+        return ForgottenAwait(self, getattr(receive, "__qualname__", repr(receive)))

@@ -1,0 +1,170 @@
+"""An actor's own view of the system: `self.context`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from actors import lifecycle
+from actors.ask import Ask, Reply
+from actors.errors import NotRunning
+from actors.timers import Timer, check_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from actors.actor import Actor
+    from actors.cell import Cell
+    from actors.ref import ActorRef
+    from actors.system import ActorSystem
+
+
+class Context:
+    """What an actor can do besides computing. Only the actor itself uses it."""
+
+    __slots__ = ("_cell",)
+
+    def __init__(self, cell: Cell) -> None:
+        self._cell = cell
+
+    @property
+    def ref(self) -> ActorRef:
+        """The actor's own ref: give this away, never `self`."""
+        return self._cell
+
+    @property
+    def system(self) -> ActorSystem:
+        """The system that the actor lives in."""
+        return self._cell._dispatcher.system
+
+    @property
+    def parent(self) -> ActorRef | None:
+        """The actor that spawned this one; None for a top-level actor."""
+        return self._cell._parent.as_ref()
+
+    @property
+    def children(self) -> tuple[ActorRef, ...]:
+        """The children that are alive, in order of start."""
+        return tuple((self._cell._children or {}).values())
+
+    @property
+    def incarnation(self) -> int:
+        """1, and one more with each restart."""
+        return self._cell.incarnation
+
+    def spawn(self, cls: Callable[..., Actor], *args: Any, name: str | None = None) -> ActorRef:
+        """Make a child, as `ActorSystem.spawn` makes a top-level actor. Same errors."""
+        return lifecycle.spawn(self._cell, cls, args, name)
+
+    async def start(
+        self, cls: Callable[..., Actor], *args: Any, name: str | None = None
+    ) -> ActorRef:
+        """Make a child and wait until its `started()` has returned, as `ActorSystem.start`."""
+        return await lifecycle.start(self._cell, cls, args, name)
+
+    def watch(self, ref: ActorRef) -> None:
+        """Be told Terminated(ref, reason), once, when `ref` stops or an incarnation of it fails.
+
+        Told at once if it has stopped already. Watching twice is watching once. The notice comes
+        before the messages that wait in the mailbox, and is not refused for lack of room.
+
+        Raises:
+            TypeError: `ref` is no ref of an actor that can be watched.
+        """
+        lifecycle.watch(self._cell, ref)
+
+    def unwatch(self, ref: ActorRef) -> None:
+        """No longer. A notice that has not been handled yet is taken back."""
+        lifecycle.unwatch(self._cell, ref)
+
+    def after(self, delay: float, message: Any) -> Timer:
+        """Tell oneself `message` in `delay` seconds. Ends with this incarnation.
+
+        A message that finds the mailbox full goes to the dead letters.
+
+        Raises:
+            ValueError, TypeError: `delay` is no finite number of seconds from 0 up.
+        """
+        return self._cell._tell_later(check_seconds(delay, "delay"), None, message)
+
+    def every(self, period: float, message: Any) -> Timer:
+        """Tell oneself `message` each `period` seconds, first in one period; otherwise as `after`.
+
+        Beats are counted from now, so they do not drift; those missed in a busy moment are skipped.
+
+        Raises:
+            ValueError, TypeError: `period` is no finite number of seconds above 0.
+        """
+        seconds = check_seconds(period, "period", zero=False)
+        return self._cell._tell_later(seconds, seconds, message)
+
+    def become(self, handler: Callable[[Any], Any]) -> None:
+        """Let `handler` (plain or async, taking a message) handle what comes next.
+
+        It replaces the handler of an earlier `become`. A restart goes back to `receive`.
+        """
+        if not callable(handler):
+            raise TypeError(f"become() takes a handler, not {handler!r}")
+        self._cell._become(handler)
+
+    def unbecome(self) -> None:
+        """Let `receive` handle what comes next."""
+        self._cell._become(None)
+
+    def stash(self) -> None:
+        """Put the message that is being handled aside until `unstash_all`.
+
+        What the handler returns is then no reply. Stashed messages keep their room in the mailbox,
+        so that it stays bounded; they survive a restart (which unstashes them).
+
+        Raises:
+            NotRunning: no message is being handled, or it was stashed already.
+        """
+        self._cell._stash(self._in_hand("stash"))
+
+    def unstash_all(self) -> None:
+        """Handle the stashed messages next, in the order they came, before all that wait."""
+        self._cell._unstash_all()
+
+    def reply_later(self) -> Reply:
+        """Take over the reply to the message that is being handled; what the handler returns is none.
+
+        For a message that was told and not asked it is a Reply that nobody wants.
+
+        Raises:
+            NotRunning: no message is being handled.
+        """
+        message = self._in_hand("reply_later")
+        if isinstance(message, Ask):
+            if message.where == "being handled":
+                self._cell._defer(message)
+            return Reply(message, self._cell)
+        return Reply(None, self._cell)
+
+    def forward(self, ref: ActorRef) -> None:
+        """Pass the message that is being handled on; if it was asked, `ref` answers the asker.
+
+        The asker's remaining time goes along. What this handler returns is then no reply.
+
+        Raises:
+            MailboxFull: there is no room; the asker then still waits for this actor's reply.
+            AskCycle: `ref` waits for the asker.
+            NotRunning: no message is being handled.
+        """
+        message = self._in_hand("forward")
+        if isinstance(message, Ask) and message.where == "being handled":
+            self._cell._forward(message, ref)
+        else:
+            ref.tell(message.message if isinstance(message, Ask) else message)
+
+    def stop(self) -> None:
+        """Stop this actor, as `ref.stop()`: what was queued before is handled first."""
+        self._cell.stop()
+
+    def _in_hand(self, what: str) -> Any:
+        cell = self._cell
+        if not cell._handles():
+            raise NotRunning(
+                self.system.name,
+                f"context.{what}() belongs in a handler of {cell}: no message is being handled now",
+            )
+        return cell._message

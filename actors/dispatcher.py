@@ -1,0 +1,505 @@
+"""Running actors on borrowed tasks.
+
+An idle actor has no task. One that has messages stands in `ready`, and one worker task, the
+leader, takes ready actors in order and runs a turn of each, by plain calls: trio is not involved.
+When a handler really waits, it does so on the leader's own task; leadership then passes to
+another worker, and this one relays to trio until the turn ends. (The leader/followers pattern:
+Schmidt et al., Pattern-Oriented Software Architecture 2.) An actor that waits for another actor
+needs no task either: its suspended turn is set aside, and stepped on when the reply comes.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator
+from contextvars import Context
+from typing import TYPE_CHECKING, Any, Final
+
+import trio
+
+from actors._trio_private import is_bound
+from actors.errors import NotRunning, SystemClosed, WrongThread
+from actors.states import RUNNING, STOPPING
+from actors.threads import current_thread
+from actors.turn import plain_turn, turn
+from actors.waiting import Waiter, trio_yield
+
+if TYPE_CHECKING:
+    from actors.ask import Ask
+    from actors.cell import Cell
+    from actors.env import Env
+    from actors.ledger import Counters
+    from actors.dead_letters import DeadLetters
+    from actors.system import ActorSystem
+    from actors.timers import Timers
+
+Steps = Generator[Any, Any, None]
+"""A turn that is under way."""
+
+TURN: Final = 64
+"""Messages that one actor may handle before the next one is run."""
+
+IDLE_WORKERS: Final = 1_024
+"""Parked worker tasks that are kept: 4 KB each, and a new one costs 20 us."""
+
+
+class _Done:
+    __slots__ = ()
+
+
+DONE: Final = _Done()
+
+
+class Worker:
+    """A task that runs turns. `scope` is entered around whatever it runs: cancelling it cancels
+    exactly the handler that waits on this worker."""
+
+    __slots__ = ("cell", "context", "doomed", "leads", "scope", "steps", "task", "trap")
+
+    def __init__(self) -> None:
+        self.task: trio.lowlevel.Task | None = None
+        self.scope: trio.CancelScope | None = None
+        self.leads = False
+        # The turn that it is to relay: of an actor that waits, or that was handed over.
+        self.cell: Cell | None = None
+        self.steps: Steps | None = None
+        self.trap: Any = None
+        self.context: Context | None = None
+        # The turn is handed over only to be cancelled.
+        self.doomed = False
+
+
+class Dispatcher:
+    """Schedules the turns of one system's actors."""
+
+    def __init__(
+        self, system: ActorSystem, env: Env, counters: Counters, dead_letters: DeadLetters
+    ) -> None:
+        self.system = system
+        self.env = env
+        self.counters = counters
+        self.dead_letters = dead_letters
+        self.timers: Timers
+        self.thread = 0
+        self.ready: deque[Cell] = deque()
+        # While someone leads this is ready.append itself, so that a tell costs no look-up of who
+        # leads; otherwise it elects.
+        self.enqueue: Callable[[Cell], None] = self._not_running
+        self.current: Cell | None = None
+        """The cell whose turn is being stepped right now, by this very call stack."""
+        self.done = 0
+        self.time_seen = 0.0
+        self._parked: list[Worker] = []
+        self._by_task: dict[trio.lowlevel.Task, Worker] = {}
+        self._nursery: trio.Nursery | None = None
+        self._open = False
+        self._closed = False
+        self._base = Context()
+        self._spare = Context()
+        self._pacer = env.pacer()
+        self._own_pacer = env.pacer()
+        self._granted = self._grant = 0
+
+    # -- opening and closing
+
+    async def run(self, task_status: trio.TaskStatus[None]) -> None:
+        """Hold the worker tasks until `close`."""
+        # Who leaves the system decides when its actors end: a cancellation of what surrounds it
+        # reaches the body of `async with` first, and that then stops or kills them in order.
+        with trio.CancelScope(shield=True):
+            async with trio.open_nursery() as self._nursery:
+                self._open = True
+                self.enqueue = self._elect
+                self._nursery.start_soon(self.timers.run)
+                self._ended = trio.Event()
+                task_status.started()
+                await self._ended.wait()
+                self.timers.end()
+                for worker in self._parked:
+                    assert worker.task is not None
+                    trio.lowlevel.reschedule(worker.task)
+                self._parked.clear()
+
+    def prepare(self, thread: int, base: Context, timers: Timers) -> None:
+        """What is known only inside trio."""
+        self.thread = thread
+        self._base = base
+        self._spare = base.copy()
+        self.timers = timers
+        self.time_seen = timers.clock()
+
+    def close(self) -> None:
+        """Every actor has stopped: let the workers go."""
+        self._open = False
+        self._closed = True
+        self.enqueue = self._not_running
+        self._ended.set()
+
+    @property
+    def crashed(self) -> bool:
+        """Whether a worker ended by something that is no Exception (Ctrl-C in a handler)."""
+        return self._closed and not self._ended.is_set()
+
+    def check_open(self) -> None:
+        """Raises SystemClosed or NotRunning."""
+        if not self._open:
+            self._refuse()
+
+    def check_thread(self, what: str) -> None:
+        """Raises WrongThread."""
+        if current_thread() != self.thread and self._open:
+            raise WrongThread(self.system.name, what)
+
+    def _not_running(self, cell: Cell) -> None:
+        cell._idle = False
+        self._refuse()
+
+    def _refuse(self) -> None:
+        if self._closed:
+            raise SystemClosed(self.system.name)
+        raise NotRunning(
+            self.system.name,
+            f"the actor system {self.system.name!r} is not running yet: "
+            "use it inside `async with ActorSystem(...) as system:`",
+        )
+
+    # -- leading
+
+    def _elect(self, cell: Cell) -> None:
+        """`enqueue` while nobody leads."""
+        if current_thread() != self.thread:
+            from actors.mailbox import NOTHING
+
+            if cell._rare is None or not cell._rare.urgent:
+                cell._message = NOTHING
+                cell._room += 1
+                cell._idle = True
+            raise WrongThread(self.system.name, "tell")
+        self.ready.append(cell)
+        self._lead_by_another()
+
+    def _lead_by_another(self) -> None:
+        self.enqueue = self.ready.append
+        self._employ().leads = True
+
+    def _employ(self) -> Worker:
+        """A parked worker, woken, or a new one."""
+        if self._parked:
+            worker = self._parked.pop()
+            assert worker.task is not None
+            # What its last turn set must not be seen by the next one.
+            worker.task.context = self._base.copy()
+            trio.lowlevel.reschedule(worker.task)
+            return worker
+        worker = Worker()
+        assert self._nursery is not None
+        # In a context of its own: a new task copies the current one, which may be a handler's.
+        self._base.copy().run(self._nursery.start_soon, self._work, worker)
+        return worker
+
+    async def _work(self, worker: Worker) -> None:
+        """The life of a worker task."""
+        worker.task = task = trio.lowlevel.current_task()
+        self._by_task[task] = worker
+        try:
+            while True:
+                with trio.CancelScope() as scope:
+                    worker.scope = scope
+                    while not scope.cancel_called:
+                        if worker.leads:
+                            await self._lead(worker)
+                        elif worker.cell is not None:
+                            await self._relay(worker, worker.cell)
+                        else:
+                            if not self._open or len(self._parked) >= IDLE_WORKERS:
+                                return
+                            self._parked.append(worker)
+                            await trio.lowlevel.wait_task_rescheduled(_abort)
+                # Its handler was cancelled, and has ended by it: go on with a fresh scope.
+                cell, worker.cell = worker.cell, None
+                worker.steps = worker.trap = None
+                worker.doomed = False
+                if cell is not None:
+                    self._turn_ended(cell)
+        except BaseException:
+            # The nursery now cancels the other workers. None of them may be woken meanwhile.
+            self._open = False
+            self._closed = True
+            self._parked.clear()
+            self.enqueue = self._not_running
+            raise
+        finally:
+            del self._by_task[task]
+
+    async def _lead(self, worker: Worker) -> None:
+        """Run ready actors until there is none, or until a handler waits."""
+        pacer = self._pacer
+        pacer.begin()
+        while True:
+            context = self._base.copy()
+            why = context.run(self._run_ready, worker, context)
+            self.current = None
+            if why is _SLICE_OVER:
+                await trio.lowlevel.cancel_shielded_checkpoint()
+                pacer.begin()
+            elif why is not _CONTEXT_CHANGED:
+                break
+        worker.leads = False
+        if worker.cell is not None:
+            # Its own handler waits: another one leads, if there is anything to lead.
+            assert worker.task is not None
+            worker.task.context = worker.context or context
+            worker.context = None
+            if self.ready:
+                self._lead_by_another()
+                return
+        self.enqueue = self._elect
+
+    def _run_ready(self, worker: Worker, context: Context) -> object:
+        """The innermost loop: turn after turn. Runs in `context`; returns why it ends.
+
+        A turn that leaves context variables changed ends it too: the next actor must not see them.
+        """
+        base = self._base
+        counters = self.counters
+        take = self.ready.popleft
+        clock = self.timers.clock
+        done = 0
+        while left := self._pacer.grant(done):
+            self.time_seen = clock()
+            granted = left
+            plain = 0
+            try:
+                while left > 0:
+                    try:
+                        cell = take()
+                    except IndexError:
+                        return _NOTHING_READY
+                    self.current = cell
+                    receive = cell._plain
+                    if receive is None:
+                        if cell._rare is None and cell._state is RUNNING and not cell._traits.waits:
+                            receive = cell._plain = cell._plain_handler()
+                        if receive is None:
+                            left -= self._step_on_lead(worker, cell, min(left, TURN))
+                            if worker.cell is not None:
+                                return _WAITS
+                            if context != base:
+                                if cell._steps is not None:
+                                    # Set aside: it goes on in the context that it has changed.
+                                    cell._rare_part().asides_context = context
+                                return _CONTEXT_CHANGED
+                            continue
+                    ran = plain_turn(cell, receive, min(left, TURN))
+                    left -= ran
+                    plain += ran
+                    if context != base:
+                        return _CONTEXT_CHANGED
+            finally:
+                counters.taken += plain
+                counters.handled += plain
+            done = granted - left
+        return _SLICE_OVER
+
+    def _step_on_lead(self, worker: Worker, cell: Cell, most: int) -> int:
+        """Begin or go on with a turn that is a coroutine; return how many messages it handled.
+
+        If it has to wait on trio, `worker.cell` is set: then it goes on in `_relay`.
+        """
+        self.done = 0
+        aside: Context | None = None
+        steps = cell._steps
+        rare = cell._rare
+        if steps is not None:
+            cell._steps = None
+            if rare is not None and rare.asides_context is not None:
+                aside, rare.asides_context = rare.asides_context, None
+                trap = aside.run(next, steps, DONE)
+            else:
+                trap = next(steps, DONE)
+        else:
+            if cell._waits:
+                # Its last turn had to wait on trio. Where many such actors are ready, each gets a
+                # worker at once, instead of leadership passing from one to the next, a tick each.
+                other = self._employ()
+                other.cell = cell
+                other.steps = turn(cell, most).__await__()
+                other.trap = _BEGIN
+                cell._worker = other
+                return 1
+            # Iterated, not sent to: the end of an iteration costs no StopIteration object.
+            steps = turn(cell, most).__await__()
+            trap = next(steps, DONE)
+        if trap is DONE:
+            self._turn_ended(cell)
+        elif isinstance(trap, Waiter) and not self._tied(worker):
+            cell._steps = steps
+            trap.aside = cell
+            if aside is not None:
+                cell._rare_part().asides_context = aside
+        else:
+            worker.context = aside
+            worker.cell = cell
+            worker.steps = steps
+            worker.trap = trap
+            cell._worker = worker
+        return self.done or 1
+
+    def _tied(self, worker: Worker) -> bool:
+        assert worker.task is not None
+        assert worker.scope is not None
+        return is_bound(worker.task, worker.scope)
+
+    def _turn_ended(self, cell: Cell) -> None:
+        cell._worker = None
+        cell._settle()
+
+    # -- waiting on trio
+
+    async def _relay(self, worker: Worker, cell: Cell) -> None:
+        """Let a turn wait on this worker's own task, until it ends and the mailbox is empty."""
+        steps, trap = worker.steps, worker.trap
+        assert steps is not None
+        if trap is _BEGIN:
+            assert worker.task is not None
+            trap = self._step(cell, steps, None)
+            cell._waits = trap is not DONE
+        else:
+            cell._waits = True
+        while True:
+            while trap is not DONE:
+                rare = cell._rare
+                if worker.doomed or (
+                    rare is not None and rare.killed and cell._state is not STOPPING
+                ):
+                    # It was killed while it ran: what it waits for now is cancelled.
+                    assert worker.scope is not None
+                    worker.scope.cancel()
+                if isinstance(trap, Waiter):
+                    try:
+                        await trap.wait_in_task()
+                    except BaseException as error:
+                        trap = self._throw(cell, steps, error)
+                    else:
+                        trap = self._step(cell, steps, None)
+                else:
+                    trap = self._step(cell, steps, await trio_yield(trap))
+            rare = cell._rare
+            if (
+                not (cell._queue or (rare is not None and rare.urgent))
+                or worker.scope is None
+                or worker.scope.cancel_called
+                or not cell._waits
+            ):
+                break
+            steps = turn(cell, TURN).__await__()
+            cell._waits = False
+            trap = self._step(cell, steps, None)
+            if trap is not DONE:
+                cell._waits = True
+        worker.cell = worker.steps = worker.trap = None
+        worker.doomed = False
+        self._turn_ended(cell)
+
+    def _step(self, cell: Cell, steps: Steps, value: Any) -> Any:
+        self.current = cell
+        try:
+            return steps.send(value)
+        except StopIteration:
+            return DONE
+        finally:
+            self.current = None
+
+    def _throw(self, cell: Cell, steps: Steps, error: BaseException) -> Any:
+        self.current = cell
+        try:
+            return steps.throw(error)
+        except StopIteration:
+            return DONE
+        finally:
+            self.current = None
+
+    def cancel(self, cell: Cell) -> None:
+        """Cancel the handler or hook that the cell waits in, if it waits."""
+        worker = cell._worker
+        if worker is not None:
+            assert worker.scope is not None
+            worker.scope.cancel()
+            return
+        waiter = cell._waiting
+        if cell._steps is not None and waiter is not None and waiter.aside is cell:
+            # Trio's rules say what a cancelled `finally` may do, so it is cancelled on a task.
+            waiter.aside = None
+            steps, cell._steps = cell._steps, None
+            worker = self._employ()
+            worker.cell, worker.steps, worker.trap = cell, steps, waiter
+            worker.doomed = True
+            cell._worker = worker
+
+    def abandon_hooks(self) -> None:
+        """Cancel whatever still waits on trio, `stopped()` hooks too. (Waits for children go on.)"""
+        for worker in tuple(self._by_task.values()):
+            cell = worker.cell
+            if cell is not None and cell._waiting is None and worker.scope is not None:
+                worker.scope.cancel()
+
+    # -- for those who are not actors
+
+    def handle_now(self, cell: Cell, ask: Ask) -> bool:
+        """Let an idle actor with a plain handler handle an ask on the caller's task, if it can."""
+        receive = cell._plain
+        if receive is None:
+            if cell._rare is None and not cell._traits.waits:
+                receive = cell._plain = cell._plain_handler()
+            if receive is None:
+                return False
+        self.check_open()
+        cell._idle = False
+        cell._room -= 1
+        cell._message = ask
+        spare = self._spare
+        self.current = cell
+        try:
+            ran = spare.run(plain_turn, cell, receive, 1)
+        finally:
+            self.current = None
+        self.counters.taken += ran
+        self.counters.handled += ran
+        if spare != self._base:
+            self._spare = self._base.copy()
+        return True
+
+    async def give_way(self) -> None:
+        """A cancellation point, and now and then (about every 2 ms of work) a full checkpoint."""
+        self._granted -= 1
+        if self._granted > 0:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            return
+        self._granted = self._grant = self._own_pacer.grant(self._grant)
+        if not self._granted:
+            await trio.lowlevel.checkpoint()
+            self._own_pacer.begin()
+
+    def cell_of_task(self) -> Cell | None:
+        """The cell in whose handler's nurseries the current task runs, if any."""
+        if not self._by_task:
+            return None
+        task: trio.lowlevel.Task | None = trio.lowlevel.current_task()
+        while task is not None:
+            worker = self._by_task.get(task)
+            if worker is not None:
+                return worker.cell
+            nursery = task.parent_nursery
+            task = None if nursery is None else nursery.parent_task
+        return None
+
+
+def _abort(_: object) -> trio.lowlevel.Abort:
+    return trio.lowlevel.Abort.SUCCEEDED
+
+
+_NOTHING_READY: Final = "nothing ready"
+_SLICE_OVER: Final = "slice over"
+_CONTEXT_CHANGED: Final = "context changed"
+_WAITS: Final = "waits"
+_BEGIN: Final = object()

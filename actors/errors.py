@@ -1,0 +1,232 @@
+"""Every error that `actors` raises, each with the data a program needs to react to it.
+
+    ActorError
+    |-- MailboxFull          the mailbox has no room; the message comes back in the error
+    |-- ActorFailed          an asked handler raised; the cause is attached
+    |-- ActorStopped         the asked actor has stopped, or never existed
+    |-- AskTimeout           no reply in time; says where the message was
+    |-- AskCycle             the ask would wait, directly or not, for the asker itself
+    |-- NameTaken            a sibling already has that name
+    |-- InvalidAddress       (also ValueError) not an address, or a name no address can hold
+    |   `-- UnknownScheme    no resolver for that scheme in this system
+    |-- NotAMessage          (also TypeError) a class where a message is needed, or an undecorated one
+    |-- NotAnActor           (also TypeError) spawn of something that is no Actor class
+    |-- NotRunning           (also RuntimeError) a system, or a handler's context, used outside its time
+    |   `-- SystemClosed     the system has been left
+    |-- WrongThread          (also RuntimeError) used from a thread that does not run the system
+    `-- ForgottenAwait       (also TypeError) a handler returned a coroutine that nobody awaits
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from actors.address import Address
+    from actors.ref import ActorRef
+
+
+def brief(value: object, limit: int = 200) -> str:
+    """`repr(value)`, at most `limit` characters of it, and never an exception."""
+    try:
+        text = repr(value)
+    except Exception as error:
+        # A repr belongs to the user; a report of one failure must not die of a second one.
+        text = f"<{type(value).__name__} whose repr raised {type(error).__name__}>"
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+class ActorError(Exception):
+    """The base of every error of this package."""
+
+
+class MailboxFull(ActorError):
+    """The actor's mailbox has no room, so the message was not taken.
+
+    Attributes: `ref`, `message` (yours again), `capacity` (messages), `chain` (the refs that wait
+    for one another, if waiting for room could never end; else empty).
+    """
+
+    def __init__(
+        self,
+        ref: ActorRef,
+        message: object,
+        capacity: int | None,
+        chain: Sequence[ActorRef] = (),
+    ) -> None:
+        self.ref = ref
+        self.message = message
+        self.capacity = capacity
+        self.chain = tuple(chain)
+        text = f"{ref} holds {capacity} messages and has no room for {brief(message)}"
+        if self.chain:
+            waits = " -> ".join(str(link) for link in self.chain)
+            text += f"; waiting for room would never end: {waits}"
+        else:
+            text += "; `await ref.send(...)` waits for room"
+        super().__init__(text)
+
+
+class ActorFailed(ActorError):
+    """The handler that was asked raised. `cause` is what it raised; also `__cause__`.
+
+    Attributes: `ref`, `message`, `cause`.
+    """
+
+    def __init__(self, ref: ActorRef, message: object, cause: BaseException) -> None:
+        self.ref = ref
+        self.message = message
+        self.cause = cause
+        super().__init__(f"{ref} failed handling {brief(message)}: {cause!r}")
+        self.__cause__ = cause
+
+
+class ActorStopped(ActorError):
+    """The actor that was asked has stopped, stops before it could answer, or never was.
+
+    Attributes: `ref`, `message`, `reason` (a short text).
+    """
+
+    def __init__(self, ref: ActorRef, message: object, reason: str) -> None:
+        self.ref = ref
+        self.message = message
+        self.reason = reason
+        super().__init__(f"{ref} did not answer {brief(message)}: {reason}")
+
+
+class AskTimeout(ActorError, TimeoutError):
+    """No reply came within the time allowed.
+
+    Attributes: `ref`, `message`, `timeout` (seconds), `where`: "waiting for room", "queued",
+    "being handled", "deferred" (the handler called `reply_later`).
+    """
+
+    def __init__(self, ref: ActorRef, message: object, timeout: float, where: str) -> None:
+        self.ref = ref
+        self.message = message
+        self.timeout = timeout
+        self.where = where
+        super().__init__(
+            f"no reply from {ref} to {type(message).__name__} within {timeout:g} s: "
+            f"the message was {where}"
+        )
+
+
+class AskCycle(ActorError):
+    """The ask would wait for an actor that, directly or not, waits for the asker.
+
+    Attributes: `chain`: the refs in order, the first one again at the end.
+    """
+
+    def __init__(self, chain: Sequence[ActorRef]) -> None:
+        self.chain = tuple(chain)
+        waits = " -> ".join(str(ref) for ref in self.chain)
+        super().__init__(
+            f"this ask would wait on itself: {waits}; "
+            "use tell and a reply message, or reply_later(), to break the circle"
+        )
+
+
+class NameTaken(ActorError):
+    """A sibling that is alive already has this name.
+
+    Attributes: `name`, `holder` (its ref).
+    """
+
+    def __init__(self, name: str, holder: ActorRef) -> None:
+        self.name = name
+        self.holder = holder
+        super().__init__(
+            f"the name {name!r} is taken by {holder}; "
+            "choose another one, leave it out for a unique one, or stop the holder first"
+        )
+
+
+class InvalidAddress(ActorError, ValueError):
+    """The text is no address, or the name cannot stand in one.
+
+    Attributes: `text`, `why`.
+    """
+
+    def __init__(self, text: object, why: str) -> None:
+        self.text = text
+        self.why = why
+        super().__init__(f"{brief(text)}: {why}")
+
+
+class NotAMessage(ActorError, TypeError):
+    """A message is needed and this is none. Attributes: `value`, `why`."""
+
+    def __init__(self, value: object, why: str) -> None:
+        self.value = value
+        self.why = why
+        super().__init__(f"{brief(value)} {why}")
+
+
+class NotAnActor(ActorError, TypeError):
+    """Only a subclass of Actor, or a functools.partial of one, can be spawned. Attribute: `value`."""
+
+    def __init__(self, value: object, why: str) -> None:
+        self.value = value
+        super().__init__(f"cannot spawn {brief(value)}: {why}")
+
+
+class NotRunning(ActorError, RuntimeError):
+    """Used outside the time in which it can be used. Attribute: `name` (of the system)."""
+
+    def __init__(self, name: str, why: str) -> None:
+        self.name = name
+        super().__init__(why)
+
+
+class SystemClosed(NotRunning):
+    """The actor system has been left. Attribute: `name`."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            name,
+            f"the actor system {name!r} is closed: its `async with` block has been left, "
+            "so nothing can be sent, spawned or asked any more",
+        )
+
+
+class WrongThread(ActorError, RuntimeError):
+    """Called from a thread that does not run the system. Attribute: `name` (of the system)."""
+
+    def __init__(self, name: str, what: str, *, inside: bool = False) -> None:
+        self.name = name
+        if inside:
+            super().__init__(
+                f"{what} blocks its thread, and was called from the one that runs the actor "
+                f"system {name!r}; there use ref.tell / send / ask"
+            )
+            return
+        super().__init__(
+            f"{what} was called from another thread than the one that runs the actor system "
+            f"{name!r}; from a thread use system.from_thread.tell / send / ask"
+        )
+
+
+class ForgottenAwait(ActorError, TypeError):
+    """A handler returned a coroutine that nobody awaits. Attributes: `ref`, `handler`."""
+
+    def __init__(self, ref: ActorRef, handler: str) -> None:
+        self.ref = ref
+        self.handler = handler
+        super().__init__(
+            f"{handler} of {ref} returned a coroutine it never awaited: "
+            "write `async def` and `await` the call (or `return await ...`)"
+        )
+
+
+class UnknownScheme(InvalidAddress):
+    """No resolver is installed for the address's scheme. Attributes: `text`, `why`, `address`."""
+
+    def __init__(self, address: Address, known: Sequence[str]) -> None:
+        self.address = address
+        super().__init__(
+            str(address),
+            f"this system resolves {', '.join(known)} addresses, not {address.scheme}://",
+        )

@@ -1,0 +1,92 @@
+"""What is said of a failed or stopped actor, and what its parent can decide."""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING
+
+import attrs
+
+from actors.errors import brief
+
+if TYPE_CHECKING:
+    from actors.ref import ActorRef
+
+
+class ExitReason(enum.StrEnum):
+    """Why an actor ended, if not by a failure. The words are OTP's."""
+
+    NORMAL = "normal"
+    """It was stopped by `stop()`, and finished what was queued."""
+    SHUTDOWN = "shutdown"
+    """Its parent or its system stopped it."""
+    KILLED = "killed"
+    """It did not stop within its time, or its system was left by an exception: it was cancelled."""
+    NO_ACTOR = "no actor"
+    """There was none at that address any more when it was watched."""
+
+
+@attrs.frozen(eq=False)
+class Failure:
+    """One failure of one actor.
+
+    ref; incarnation (1 for the first); exception; during ("receive", "started", "restarting",
+    "stopped", "__init__", "child_failed"); message: what was being handled, or None. For a failure
+    that was escalated, `origin` is the child's failure that began it.
+    """
+
+    ref: ActorRef
+    exception: BaseException
+    during: str
+    message: object = None
+    incarnation: int = 1
+    origin: Failure | None = None
+
+    def describe(self) -> str:
+        """One line: the address, the hook or message, the incarnation and the exception."""
+        what = f"handling {brief(self.message)}" if self.during == "receive" else f"in {self.during}"
+        return f"{self.ref} (incarnation {self.incarnation}) failed {what}: {self.exception!r}"
+
+
+@attrs.frozen
+class Terminated:
+    """The message that a watcher gets, once, when what it watches ends (or an incarnation fails).
+
+    reason: an ExitReason, or the Failure. A watch is on one incarnation, as a monitor in Erlang:
+    to hear of the next one, watch again.
+    """
+
+    ref: ActorRef
+    reason: ExitReason | Failure
+
+
+@attrs.frozen
+class Escalate:
+    """Decision: fail too, so that one's own parent decides. What the base class does."""
+
+
+@attrs.frozen
+class Resume:
+    """Decision: the child goes on with its next message, its state as the failure left it.
+
+    A child that failed in `__init__` or `started()` has no state to go on with: it is restarted.
+    """
+
+
+@attrs.frozen
+class Restart:
+    """Decision: a new incarnation, after `after` seconds. The mailbox keeps its order meanwhile.
+
+    Raises:
+        ValueError: `after` is negative.
+    """
+
+    after: float = attrs.field(default=0.0, validator=attrs.validators.ge(0))
+
+
+@attrs.frozen
+class Stop:
+    """Decision: the child ends, and its queued messages become dead letters."""
+
+
+Directive = Escalate | Resume | Restart | Stop

@@ -1,0 +1,113 @@
+"""What actors say to each other: `@message` classes, and requests that are typed by their reply."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Final, Generic, TypeVar, dataclass_transform, overload
+
+import attrs
+import msgspec
+
+from actors.errors import NotAMessage
+
+ReplyT_co = TypeVar("ReplyT_co", covariant=True)
+ClassT = TypeVar("ClassT", bound=type)
+
+
+class Request(Generic[ReplyT_co]):
+    """Base of a message that is asked; its parameter is the type of the reply.
+
+        @message
+        class Balance(Request[int]):
+            "Ask for the balance; the reply is an int."
+
+    `await ref.ask(Balance())` is then an int to a type checker.
+
+    Raises:
+        NotAMessage: an instance is made of a subclass that lacks `@message` (and is no
+            dataclass, attrs class or Struct either).
+    """
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        # Every decorated class has an __init__ of its own, so only a bare subclass comes here.
+        raise NotAMessage(
+            type(self), f"is no message yet: put @message above `class {type(self).__name__}`"
+        )
+
+
+class MessageType:
+    """What is registered of a message class: `cls`, `name` (as peers will know it), `version`."""
+
+    __slots__ = ("cls", "name", "version")
+
+    def __init__(self, cls: type, name: str, version: int) -> None:
+        self.cls = cls
+        self.name = name
+        self.version = version
+
+
+_registered: Final[dict[type, MessageType]] = {}
+
+
+def message_type(cls: type) -> MessageType:
+    """What `@message` registered of a class.
+
+    Raises:
+        NotAMessage: it was never decorated.
+    """
+    found = _registered.get(cls)
+    if found is None:
+        raise NotAMessage(cls, f"is not a message: put @message above `class {cls.__name__}`")
+    return found
+
+
+@overload
+@dataclass_transform(frozen_default=True, field_specifiers=(attrs.field, attrs.Factory))
+def message(cls: ClassT, /) -> ClassT: ...
+@overload
+@dataclass_transform(frozen_default=True, field_specifiers=(attrs.field, attrs.Factory))
+def message(*, name: str | None = ..., version: int = ...) -> Callable[[ClassT], ClassT]: ...
+
+
+def message(cls: Any = None, /, *, name: str | None = None, version: int = 1) -> Any:
+    """Make a class a message: frozen, slotted, compared by value, matched by position.
+
+    A plain class becomes a frozen, slotted attrs class of its annotated fields. A class that is
+    already a dataclass, an attrs class or a msgspec Struct is taken as it is. Within one process
+    any object can be sent; what crosses to another process must be a message. `name` (default:
+    the class's name) and `version` are how peers will know it: never an import path.
+
+    Raises:
+        NotAMessage: it is no class, or is a class that cannot be a message (an actor, an
+            exception, a builtin).
+        ValueError: `version` is below 1, or `name` is empty.
+    """
+    if cls is None:
+        return lambda decorated: _register(decorated, name, version)
+    return _register(cls, name, version)
+
+
+def _register(cls: Any, name: str | None, version: int) -> Any:
+    if not isinstance(cls, type):
+        raise NotAMessage(cls, "is no class: @message stands above a `class` statement")
+    if version < 1 or name == "":
+        raise ValueError(f"a message has a name and a version from 1 up: {name!r}, {version!r}")
+    if hasattr(cls, "receive") or issubclass(cls, BaseException) or cls.__module__ == "builtins":
+        raise NotAMessage(cls, "cannot be a message: a message is plain data")
+    made: type = cls
+    if not is_record(cls):
+        made = attrs.define(cls, frozen=True, slots=True)
+    _registered[made] = MessageType(made, name or made.__name__, version)
+    return made
+
+
+def is_record(cls: type) -> bool:
+    """Whether the class itself (not only a base of it) is an attrs class, dataclass or Struct."""
+    return (
+        "__attrs_attrs__" in cls.__dict__
+        or ("__dataclass_fields__" in cls.__dict__ and dataclasses.is_dataclass(cls))
+        or issubclass(cls, msgspec.Struct)
+    )

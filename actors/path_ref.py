@@ -1,0 +1,71 @@
+"""A ref by path: for an address where no actor lives, yet or any more."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from actors.address import Address
+from actors.dead_letters import DeadLetterReason
+from actors.errors import ActorStopped
+from actors.ref import ActorRef
+
+if TYPE_CHECKING:
+    from actors.system import ActorSystem
+
+
+class PathRef(ActorRef):
+    """Looks at each use who lives at its address now."""
+
+    __slots__ = ("_address", "_system")
+
+    def __init__(self, system: ActorSystem, address: Address) -> None:
+        self._system = system
+        self._address = address
+
+    @property
+    def address(self) -> Address:
+        return self._address
+
+    def tell(self, message: object) -> None:
+        cell = self._system._find(self._address)
+        if cell is not None:
+            cell.tell(message)
+            return
+        dispatcher = self._system._dispatcher
+        dispatcher.check_thread("tell")
+        dispatcher.check_open()
+        dispatcher.counters.at_the_door += 1
+        dispatcher.dead_letters.add(self, message, DeadLetterReason.NO_ACTOR)
+
+    async def send(self, message: object) -> None:
+        cell = self._system._find(self._address)
+        if cell is not None:
+            await cell.send(message)
+            return
+        await trio.lowlevel.checkpoint()
+        self.tell(message)
+
+    async def ask(self, message: Any, timeout: float | None = 5.0) -> Any:
+        cell = self._system._find(self._address)
+        if cell is not None:
+            return await cell.ask(message, timeout)
+        await trio.lowlevel.checkpoint()
+        dispatcher = self._system._dispatcher
+        dispatcher.check_open()
+        dispatcher.counters.at_the_door += 1
+        dispatcher.counters.rejected += 1
+        raise ActorStopped(self, message, "no actor lives at that address")
+
+    def stop(self) -> None:
+        cell = self._system._find(self._address)
+        if cell is not None:
+            cell.stop()
+
+    async def stopped(self) -> None:
+        cell = self._system._find(self._address)
+        if cell is not None:
+            await cell.stopped()
+        else:
+            await trio.lowlevel.checkpoint()

@@ -1,0 +1,106 @@
+"""What a program holds of an actor: an address to send to, never the actor itself."""
+
+from __future__ import annotations
+
+import abc
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+if TYPE_CHECKING:
+    from actors.address import Address
+    from actors.messages import Request
+
+T = TypeVar("T")
+
+
+class ActorRef(abc.ABC):
+    """A reference to an actor, or to whatever an address stands for.
+
+    Refs are compared by identity and can be dict keys. A ref outlives its actor: what is told to
+    an actor that has stopped goes to the dead letters.
+    """
+
+    __slots__ = ()
+
+    @property
+    @abc.abstractmethod
+    def address(self) -> Address:
+        """Where it is: ``actor://demo/bank/savings``."""
+
+    @property
+    def name(self) -> str:
+        """The last word of the address."""
+        return self.address.path.rpartition("/")[2]
+
+    @abc.abstractmethod
+    def tell(self, message: object) -> None:
+        """Put a message into the mailbox. Never waits.
+
+        From one sender to one actor, messages arrive in the order sent. An actor that has stopped
+        does not raise: the message goes to the dead letters.
+
+        Raises:
+            MailboxFull: there is no room (the actor's overflow policy may say otherwise).
+            WrongThread: called from a thread that does not run the system.
+            SystemClosed: the system has been left.
+        """
+
+    @abc.abstractmethod
+    async def send(self, message: object) -> None:
+        """Put a message into the mailbox, waiting for room.
+
+        Always a cancellation point; if cancelled, the message was not enqueued. Those who wait
+        get room in the order they came. To a stopped actor as `tell`.
+
+        Raises:
+            MailboxFull: waiting could never end, because the actor waits for the sender.
+            WrongThread, SystemClosed: as `tell`.
+        """
+
+    @overload
+    async def ask(self, message: Request[T], timeout: float | None = ...) -> T: ...
+    @overload
+    async def ask(self, message: object, timeout: float | None = ...) -> Any: ...
+
+    @abc.abstractmethod
+    async def ask(self, message: Any, timeout: float | None = 5.0) -> Any:
+        """Send a message, waiting for room if there is none, and return the handler's reply.
+
+        timeout: seconds for all of it; None: no limit. Always a cancellation point; if cancelled,
+        a message whose handler has not started is dropped as expired. A handler that runs is let
+        be, unless its actor says ``cancel_abandoned = True``.
+
+        Raises:
+            ActorFailed: the handler raised (at once; `.cause` is what it raised), or the actor
+                failed before it gave a reply that it had deferred.
+            ActorStopped: the actor has stopped, or stops before it answers.
+            AskTimeout: the time is up; says where the message was.
+            AskCycle: the actor, directly or not, waits for the one who asks.
+            NotAMessage: a Request class was passed, not an instance.
+            WrongThread, SystemClosed: as `tell`.
+        """
+
+    @abc.abstractmethod
+    def stop(self) -> None:
+        """Ask the actor to stop. Returns at once.
+
+        What was queued before is handled first; then its children stop, the youngest first; then
+        its `stopped()` hook runs. What comes later goes to the dead letters. If that takes longer
+        than the actor's `shutdown` seconds, it is cancelled and said in the log. Twice is once.
+
+        Raises:
+            WrongThread: called from a thread that does not run the system.
+        """
+
+    @abc.abstractmethod
+    async def stopped(self) -> None:
+        """Wait until the actor has stopped for good (a restart does not count). A checkpoint.
+
+        Raises:
+            AskCycle: called by the actor itself, or by one that it waits for.
+        """
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.address}>"
+
+    def __str__(self) -> str:
+        return str(self.address)

@@ -1,0 +1,88 @@
+"""The root: the parent of the top-level actors. It restarts them, up to a limit."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from typing import TYPE_CHECKING
+
+from actors import lifecycle
+from actors.failure import ExitReason, Failure, Restart
+from actors.states import RUNNING, State
+from actors.waiting import Waiter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from actors.cell import Cell
+    from actors.dispatcher import Dispatcher
+
+log = logging.getLogger("actors")
+
+
+class Root:
+    """Stands where a parent stands, and is no actor: it decides at once, and never waits.
+
+    max_restarts: of all top-level actors together, within any `within` seconds; None: no limit.
+    give_up: called with the failure that is one too many.
+    """
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        max_restarts: int | None,
+        within: float,
+        give_up: Callable[[Failure], None],
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._children: dict[str, Cell] | None = {}
+        self._state: State = RUNNING
+        self._max_restarts = max_restarts
+        self._within = within
+        self._restarts: deque[float] = deque(maxlen=max_restarts)
+        self._give_up = give_up
+        self._empty: Waiter | None = None
+
+    def as_ref(self) -> None:
+        """No actor."""
+
+    def __str__(self) -> str:
+        return f"actor://{self._dispatcher.system.name}"
+
+    def _decide_about(self, child: Cell, failure: Failure) -> None:
+        if self._may_restart():
+            # Only built if somebody listens: a traceback costs more than the restart.
+            if log.isEnabledFor(logging.ERROR):
+                log.error("%s; it is restarted", failure.describe(), exc_info=failure.exception)
+            lifecycle.decide(child, Restart())
+        else:
+            self._give_up(failure)
+
+    def _may_restart(self) -> bool:
+        if self._max_restarts is None:
+            return True
+        now = self._dispatcher.timers.clock()
+        recent = self._restarts
+        if len(recent) == self._max_restarts and (not recent or now - recent[0] < self._within):
+            return False
+        recent.append(now)
+        return True
+
+    def _child_stopped(self, child: Cell, reason: ExitReason | Failure) -> None:
+        if not self._children and self._empty is not None:
+            empty, self._empty = self._empty, None
+            empty.resolve()
+
+    async def stop_in_order(self) -> None:
+        """Stop the top-level actors, the youngest first, each before the next."""
+        for cell in tuple(reversed((self._children or {}).values())):
+            lifecycle.stop(cell, ExitReason.SHUTDOWN)
+            await cell.stopped()
+
+    async def kill_all(self) -> None:
+        """Cancel what runs; hooks still run, each within its own time. Waits for the last one."""
+        for cell in tuple(reversed((self._children or {}).values())):
+            lifecycle.kill(cell)
+        if self._children:
+            self._empty = Waiter(None)
+            await self._empty.wait(self._dispatcher)

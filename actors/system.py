@@ -1,0 +1,329 @@
+"""The actor system: where actors live, from entering `async with` to leaving it."""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol
+
+import trio
+
+from actors import lifecycle
+from actors.address import Address, check_name
+from actors.dead_letters import DeadLetters
+from actors.dispatcher import Dispatcher
+from actors.env import Env
+from actors.errors import NotRunning, UnknownScheme
+from actors.failure import Failure, Terminated
+from actors.ledger import Counters, Ledger
+from actors.mailbox import CLOSED, NOTHING
+from actors.path_ref import PathRef
+from actors.root import Root
+from actors.states import STOPPED
+from actors.threads import FromThread, current_thread
+from actors.timers import Timers, check_seconds
+
+if TYPE_CHECKING:
+    from actors.actor import Actor
+    from actors.cell import Cell
+    from actors.ref import ActorRef
+
+log = logging.getLogger("actors")
+
+Resolver = Callable[[Address], "ActorRef"]
+
+
+class Transport(Protocol):
+    """What connects systems; see the `transports` package. Passed in, never made here."""
+
+    async def attach(self, system: ActorSystem) -> None:
+        """The system has been entered: connect, and install resolvers."""
+
+    async def detach(self) -> None:
+        """The system is being left, its actors have stopped."""
+
+
+class ActorSystem:
+    """A tree of actors, a ledger of their messages, and the tasks that run them.
+
+        async with ActorSystem("demo") as system:
+            account = system.spawn(Account, 100)
+
+    name: the first word of every address in it.
+    transport: what connects it to other processes; None: one process.
+    env: the source of time, chance and identity; one Env belongs to one system.
+    max_restarts, within: a top-level actor that fails is restarted, all of them together up to
+        max_restarts times within any `within` seconds (None: without limit). At one failure more,
+        everything is cancelled and `async with` raises an ExceptionGroup of what failed, each with
+        the actor's address and the message in its notes.
+    stop_within: seconds, for leaving.
+
+    Leaving the block normally stops the top-level actors gracefully, the youngest first: what was
+    queued is handled first. What is left after `stop_within` seconds is cancelled, and reported
+    in the log. Leaving it by an exception cancels running handlers at once. `stopped()` hooks run
+    in both cases, for their actor's `shutdown` seconds at the most, and `stop_within` seconds
+    after a cancellation they are cancelled too. Until the block is left, a cancellation from outside
+    reaches only the body, so a body's `finally` can still talk to its actors. No task is left
+    behind. A handler that shields itself from cancellation, or a thread that cannot be
+    cancelled, is waited for, as everywhere in trio.
+
+    Raises:
+        InvalidAddress: the name cannot stand in an address.
+        ValueError, TypeError: a limit that is none.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        transport: Transport | None = None,
+        env: Env | None = None,
+        max_restarts: int | None = 5,
+        within: float = 60.0,
+        stop_within: float = 10.0,
+    ) -> None:
+        self.name = check_name(name, "system's name")
+        self.env = env if env is not None else Env()
+        if not isinstance(self.env, Env):
+            raise TypeError(f"env is an Env, not {env!r}")
+        if max_restarts is not None and (type(max_restarts) is not int or max_restarts < 0):
+            raise ValueError(f"max_restarts is an int from 0 up, or None: {max_restarts!r}")
+        self._stop_within = check_seconds(stop_within, "stop_within")
+        self._counters = Counters()
+        self.dead_letters = DeadLetters(self._counters)
+        self._dispatcher = Dispatcher(self, self.env, self._counters, self.dead_letters)
+        self._root = Root(
+            self._dispatcher,
+            max_restarts,
+            check_seconds(within, "within", zero=False),
+            self._give_up,
+        )
+        self._transport = transport
+        self._failures: list[Failure] = []
+        self._resolvers: dict[str, Resolver] = {"actor": self._resolve_actor}
+        self.from_thread = FromThread(self)
+        self._entered = False
+
+    # -- entering and leaving
+
+    async def __aenter__(self) -> ActorSystem:
+        if self._entered:
+            raise NotRunning(
+                self.name, f"the actor system {self.name!r} was entered before: make a new one"
+            )
+        self._entered = True
+        self.from_thread._token = trio.lowlevel.current_trio_token()
+        self._dispatcher.prepare(
+            current_thread(), contextvars.copy_context(), Timers(self.env.clock())
+        )
+        self._scope = trio.CancelScope()
+        self._scope.__enter__()
+        self._nursery_manager = trio.open_nursery()
+        try:
+            nursery = await self._nursery_manager.__aenter__()
+            await nursery.start(self._dispatcher.run)
+            if self._transport is not None:
+                await self._transport.attach(self)
+        except BaseException as error:
+            if await self.__aexit__(type(error), error, error.__traceback__):
+                raise NotRunning(self.name, f"{self.name!r} was cancelled") from None
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        dispatcher = self._dispatcher
+        cancelled: BaseException | None = None
+        if not dispatcher.crashed:
+            try:
+                if error is None:
+                    with trio.move_on_after(self._stop_within) as limit:
+                        await self._root.stop_in_order()
+                    if limit.cancelled_caught:
+                        self._report_left()
+            except trio.Cancelled as cancel:
+                # Left while leaving: by a cancellation from outside, or because the system failed.
+                cancelled = cancel
+            if not dispatcher.crashed:
+                await self._cut_off()
+        crash: BaseException | None = None
+        try:
+            # The body's exception is not the nursery's: it stays what it is, in no group.
+            await self._nursery_manager.__aexit__(None, None, None)
+        except BaseException as group:
+            crash = group
+        return self._end(error if error is not None else cancelled, crash)
+
+    async def _cut_off(self) -> None:
+        """Cancel all handlers that are left; wait for hooks, for a bounded time; let tasks go."""
+        with trio.CancelScope(shield=True):
+            with trio.move_on_after(self._stop_within) as limit:
+                await self._root.kill_all()
+            if limit.cancelled_caught:
+                self._report_left()
+                self._dispatcher.abandon_hooks()
+                await self._root.kill_all()
+            self._root._state = STOPPED
+            if self._transport is not None:
+                await self._transport.detach()
+            self._dispatcher.close()
+
+    def _end(self, error: BaseException | None, crash: BaseException | None) -> bool:
+        """Close the scope and raise what is to be raised. True: the body's exception is absorbed."""
+        absorbed = self._scope.__exit__(
+            type(error) if error is not None else None,
+            error,
+            error.__traceback__ if error is not None else None,
+        )
+        if crash is not None:
+            raise crash
+        if self._failures:
+            causes = [_with_notes(failure) for failure in self._failures]
+            if error is not None and not absorbed:
+                if not isinstance(error, Exception):
+                    raise BaseExceptionGroup(f"actor system {self.name!r} failed", [*causes, error])
+                causes.append(error)
+            raise BaseExceptionGroup(f"actor system {self.name!r} failed", causes)
+        return bool(absorbed)
+
+    def _report_left(self) -> None:
+        for cell in self._cells():
+            if not cell._idle:
+                log.warning(
+                    "%s did not stop within %g s of leaving the system: it is cancelled",
+                    cell,
+                    self._stop_within,
+                )
+
+    def _give_up(self, failure: Failure) -> None:
+        """One failure too many: cancel the body, and raise at the end."""
+        log.critical("%s; the system is stopped", failure.describe(), exc_info=failure.exception)
+        self._failures.append(failure)
+        self._scope.cancel()
+
+    # -- actors
+
+    def spawn(self, cls: Callable[..., Actor], *args: Any, name: str | None = None) -> ActorRef:
+        """Make a top-level actor and return its ref; its `started()` runs soon.
+
+        Positional arguments are the constructor's; `functools.partial` is for keywords, as with
+        `nursery.start_soon`. Without a name it gets a unique one. The constructor runs at once.
+
+        Raises:
+            Exception: whatever the constructor raised; nothing is spawned then.
+            NotAnActor, NameTaken, InvalidAddress, NotRunning, SystemClosed, WrongThread.
+        """
+        return lifecycle.spawn(self._root, cls, args, name)
+
+    async def start(
+        self, cls: Callable[..., Actor], *args: Any, name: str | None = None
+    ) -> ActorRef:
+        """As `spawn`, and return when `started()` has returned, as `nursery.start`. A checkpoint.
+
+        If cancelled, the actor is stopped at once.
+
+        Raises:
+            Exception: whatever `started()` raised; the actor is gone then, and its name is free.
+            ActorStopped: it was stopped before it had started.
+            otherwise as `spawn`.
+        """
+        return await lifecycle.start(self._root, cls, args, name)
+
+    def at(self, address: str | Address) -> ActorRef:
+        """The ref of an address. Never waits, and does not ask whether anybody is there.
+
+        For an actor that is alive it is the actor's own ref. Otherwise it looks at each use
+        whether there is one now; if not, tells go to the dead letters and asks raise ActorStopped.
+
+        Raises:
+            InvalidAddress: it is no address.
+            UnknownScheme: nothing in this system resolves that scheme.
+            SystemClosed, NotRunning: the system is not running.
+        """
+        self._dispatcher.check_open()
+        parsed = Address.parse(address)
+        resolver = self._resolvers.get(parsed.scheme)
+        if resolver is None:
+            raise UnknownScheme(parsed, [f"{scheme}://" for scheme in self._resolvers])
+        return resolver(parsed)
+
+    def install_resolver(self, scheme: str, resolver: Resolver) -> None:
+        """Let `resolver` turn addresses of `scheme` into refs. For routing and transports."""
+        self._resolvers[scheme] = resolver
+
+    def _resolve_actor(self, address: Address) -> ActorRef:
+        return self._find(address) or PathRef(self, address)
+
+    def _find(self, address: Address) -> Cell | None:
+        """The actor that lives at the address now."""
+        if address.node != self.name:
+            return None
+        children = self._root._children
+        cell: Cell | None = None
+        for word in address.path.split("/"):
+            cell = (children or {}).get(word)
+            if cell is None:
+                return None
+            children = cell._children
+        return cell
+
+    @property
+    def children(self) -> tuple[ActorRef, ...]:
+        """The top-level actors that are alive, in order of start."""
+        return tuple((self._root._children or {}).values())
+
+    # -- the ledger
+
+    @property
+    def ledger(self) -> Ledger:
+        """A snapshot of how many messages were sent and what became of them.
+
+        Takes time in proportion to the actors alive (40 ns each where they are idle).
+        """
+        outstanding = queued = in_flight = 0
+        for cell in self._cells():
+            rare = cell._rare
+            if cell._idle and (rare is None or not rare.stash):
+                continue
+            closed = CLOSED if cell._closed() else 0
+            outstanding += cell._traits.room - (cell._room + closed)
+            queued += len(cell._queue or ())
+            if cell._message is not NOTHING:
+                if cell._started:
+                    in_flight += 1
+                elif self._dispatcher.current is not cell:
+                    queued += 1
+            if rare is not None:
+                queued += len(rare.stash) - rare.stashed_now
+                queued += sum(isinstance(signal, Terminated) for signal in rare.signals)
+        return self._counters.snapshot(outstanding=outstanding, queued=queued, in_flight=in_flight)
+
+    def _cells(self) -> Iterator[Cell]:
+        todo = list((self._root._children or {}).values())
+        while todo:
+            cell = todo.pop()
+            yield cell
+            if cell._children:
+                todo.extend(cell._children.values())
+
+    def __repr__(self) -> str:
+        return f"<ActorSystem {self.name!r}>"
+
+
+def _with_notes(failure: Failure) -> BaseException:
+    """The exception that began it, with a note for each actor that it went through."""
+    notes = [failure.describe()]
+    while failure.origin is not None:
+        failure = failure.origin
+        notes.append(failure.describe())
+    for note in reversed(notes):
+        failure.exception.add_note(note)
+    return failure.exception
+
+

@@ -1,0 +1,180 @@
+"""Everything that happens later, of a whole system: one heap, one task, and a queue a timeout value.
+
+Timers that are due fire in the order of their deadlines, and in the order made where those are
+equal. Asks with the same timeout expire in the order made, so they need no heap: a dict keeps
+them in order and forgets one that was answered in constant time.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+if TYPE_CHECKING:
+    from actors.ask import Ask
+    from actors.env import Clock
+
+COMPACT_ABOVE: Final = 64
+"""Cancelled timers that may stay in the heap before it is rebuilt without them."""
+
+
+class Timer:
+    """A handle on something that will happen later. `cancel()` it, or let it happen."""
+
+    __slots__ = ("_action", "_owner", "_period", "_timers", "deadline")
+
+    def __init__(
+        self,
+        timers: Timers,
+        deadline: float,
+        period: float | None,
+        action: Callable[[], None],
+        owner: dict[Timer, None],
+    ) -> None:
+        self.deadline = deadline
+        self._timers = timers
+        self._period = period
+        self._action: Callable[[], None] | None = action
+        self._owner = owner
+        owner[self] = None
+
+    @property
+    def active(self) -> bool:
+        """Whether it can still happen."""
+        return self._action is not None
+
+    def cancel(self) -> None:
+        """It will not happen (again). Twice, or after it happened, is no error."""
+        if self._action is not None:
+            self._action = None
+            self._owner.pop(self, None)
+            self._timers._cancelled_one()
+
+
+class Timers:
+    """The timers and ask deadlines of one system."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self._heap: list[tuple[float, int, Timer]] = []
+        self._made = 0
+        self._cancelled = 0
+        self._asks: dict[float, dict[Ask, None]] = {}
+        self._next = math.inf
+        self._scope: trio.CancelScope | None = None
+        self._ended = False
+
+    def add(
+        self,
+        delay: float,
+        period: float | None,
+        action: Callable[[], None],
+        owner: dict[Timer, None],
+    ) -> Timer:
+        """Call `action` in `delay` seconds, and then each `period` seconds if that is not None.
+
+        While it can still happen, the timer is a key of `owner`. Beats that were missed are skipped.
+        """
+        timer = Timer(self, self.clock() + delay, period, action, owner)
+        self._push(timer)
+        if timer.deadline < self._next:
+            self._wake_at(timer.deadline)
+        return timer
+
+    def expect(self, ask: Ask, timeout: float) -> None:
+        """Expire `ask` in `timeout` seconds, unless `forget` comes first."""
+        ask.timeout = timeout
+        ask.deadline = deadline = self.clock() + timeout
+        asks = self._asks.get(timeout)
+        if asks is None:
+            asks = self._asks[timeout] = {}
+        ask.expected = asks
+        asks[ask] = None
+        if deadline < self._next:
+            self._wake_at(deadline)
+
+    async def run(self) -> None:
+        """The timer task. Runs until `end`."""
+        while not self._ended:
+            with trio.CancelScope(deadline=self._earliest()) as self._scope:
+                self._next = self._scope.deadline
+                await trio.sleep_forever()
+            self._fire(self.clock())
+
+    def end(self) -> None:
+        """End the timer task; nothing happens any more."""
+        self._ended = True
+        self._heap.clear()
+        self._asks.clear()
+        if self._scope is not None:
+            self._scope.cancel()
+
+    def _push(self, timer: Timer) -> None:
+        self._made += 1
+        heapq.heappush(self._heap, (timer.deadline, self._made, timer))
+
+    def _cancelled_one(self) -> None:
+        self._cancelled += 1
+        if self._cancelled > COMPACT_ABOVE and self._cancelled * 2 > len(self._heap):
+            self._heap = [entry for entry in self._heap if entry[2].active]
+            heapq.heapify(self._heap)
+            self._cancelled = 0
+
+    def _wake_at(self, deadline: float) -> None:
+        self._next = deadline
+        if self._scope is not None:
+            self._scope.deadline = deadline
+
+    def _earliest(self) -> float:
+        earliest = self._heap[0][0] if self._heap else math.inf
+        for timeout in [timeout for timeout, asks in self._asks.items() if not asks]:
+            del self._asks[timeout]
+        for asks in self._asks.values():
+            earliest = min(earliest, next(iter(asks)).deadline)
+        return earliest
+
+    def _fire(self, now: float) -> None:
+        for asks in tuple(self._asks.values()):
+            # A list, because taking the first key of a dict again and again is quadratic.
+            for ask in list(asks):
+                if ask.deadline > now:
+                    break
+                asks.pop(ask, None)
+                ask.expire()
+        heap = self._heap
+        while heap and heap[0][0] <= now:
+            timer = heapq.heappop(heap)[2]
+            action = timer._action
+            if action is None:
+                self._cancelled -= 1
+                continue
+            if timer._period is None:
+                timer._action = None
+                timer._owner.pop(timer, None)
+            else:
+                # A slow moment must not be followed by a burst of beats that were missed.
+                missed = math.floor((now - timer.deadline) / timer._period)
+                timer.deadline += timer._period * (missed + 1)
+                self._push(timer)
+            action()
+            heap = self._heap
+
+
+def check_seconds(value: object, what: str, *, zero: bool = True) -> float:
+    """Return `value` as seconds.
+
+    Raises:
+        TypeError: it is no int or float.
+        ValueError: it is negative, nan, or zero where zero means nothing.
+    """
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        raise TypeError(f"{what} is a number of seconds, not {value!r}")
+    if not (value >= 0 if zero else value > 0) or value == math.inf:
+        raise ValueError(
+            f"{what} is a finite number of seconds {'from 0 up' if zero else 'above 0'}: {value!r}"
+        )
+    return float(value)

@@ -1,0 +1,226 @@
+"""A turn: what one actor does before the next one may.
+
+`turn` is the general one: a coroutine that first does what is urgent, then handles up to a batch
+of messages. `plain_turn` is the same for the common case, plain handlers and nothing urgent, as a
+plain function: no coroutine is made, and trio is not involved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any
+
+from actors import lifecycle
+from actors.actor import is_async
+from actors.ask import Ask
+from actors.dead_letters import DeadLetterReason
+from actors.mailbox import NOTHING
+from actors.states import DRAINING
+from actors.waiting import PENDING
+
+if TYPE_CHECKING:
+    from actors.cell import Cell
+
+
+def plain_turn(cell: Cell, receive: Callable[[Any], Any], most: int) -> int:
+    """Handle the message in hand and those queued behind it, at most `most`; return how many.
+
+    The caller adds the number to `taken` and `handled`; what ended otherwise is corrected here.
+    Leaves the cell ready, idle or suspended.
+    """
+    message = cell._message
+    cell._room += 1
+    try:
+        if message.__class__ is Ask:
+            _answer(cell, receive, message)
+        else:
+            result = receive(message)
+            if result.__class__ is CoroutineType:
+                raise cell._forgotten(result, receive)
+    except Exception as error:
+        _plain_failure(cell, message, error)
+        return 1
+    done = 1
+    if cell._plain is receive and (queue := cell._queue):
+        most = min(most, cell._traits.batch, len(queue) + 1)
+        # An element of a deque that the handler may clear (it may stop its actor) is asked for
+        # one by one; their room is given back together.
+        try:
+            while done < most:
+                cell._message = message = queue.popleft()
+                done += 1
+                if message.__class__ is Ask:
+                    _answer(cell, receive, message)
+                else:
+                    result = receive(message)
+                    if result.__class__ is CoroutineType:
+                        raise cell._forgotten(result, receive)
+                if cell._plain is not receive:
+                    break
+        except Exception as error:
+            cell._room += done - 1
+            _plain_failure(cell, message, error)
+            return done
+        cell._room += done - 1
+    if cell._plain is receive:
+        queue = cell._queue
+        if queue:
+            cell._message = queue.popleft()
+            cell._dispatcher.enqueue(cell)
+        else:
+            cell._message = NOTHING
+            cell._idle = True
+        return done
+    if cell._stashed():
+        # It is in the mailbox again, and keeps its room there.
+        cell._room -= 1
+        counters = cell._dispatcher.counters
+        counters.taken -= 1
+        counters.handled -= 1
+    cell._message = NOTHING
+    cell._settle()
+    return done
+
+
+def _plain_failure(cell: Cell, message: Any, error: Exception) -> None:
+    """The one place where what a plain handler raises becomes a failure of its actor."""
+    counters = cell._dispatcher.counters
+    counters.handled -= 1
+    counters.failed += 1
+    _failed(cell, message, error)
+    cell._settle()
+
+
+def _failed(cell: Cell, message: Any, error: Exception) -> None:
+    _take_back_stashed(cell)
+    cell._message = NOTHING
+    cell._started = False
+    if isinstance(message, Ask):
+        rare = cell._rare
+        if rare is not None:
+            rare.deferred.pop(message, None)
+        message.failed(error)
+        message = message.message
+    lifecycle.failed(cell, error, "receive", message)
+
+
+def _take_back_stashed(cell: Cell) -> None:
+    """A handler that stashed its message and then raised: the message failed, and stays out."""
+    if cell._stashed() and cell._rare is not None:
+        cell._rare.stash.pop()
+
+
+def _answer(cell: Cell, receive: Callable[[Any], Any], ask: Ask) -> None:
+    """Handle an asked message with a plain handler."""
+    if ask.value is not PENDING or ask.deadline <= cell._dispatcher.time_seen:
+        _expire(cell, ask)
+        cell._dispatcher.counters.handled -= 1
+        return
+    ask.where = "being handled"
+    result = receive(ask.message)
+    if result.__class__ is CoroutineType:
+        raise cell._forgotten(result, receive)
+    # Stashed, deferred or forwarded: then what the handler returns is no reply.
+    if ask.where == "being handled":
+        ask.answer(result)
+
+
+def _expire(cell: Cell, ask: Ask) -> None:
+    """Its asker has gone, or its time is up: it is not handled."""
+    cell._dispatcher.counters.expired += 1
+    if ask.value is PENDING and ask.expected is not None:
+        ask.expected.pop(ask, None)
+        ask.expire()
+
+
+async def turn(cell: Cell, most: int) -> None:
+    """Do what is urgent, then handle up to `most` messages. Leaves the cell to be settled.
+
+    Runs on whatever steps it: a worker that leads, or one that really waits.
+    """
+    dispatcher = cell._dispatcher
+    counters = dispatcher.counters
+    behaviour: Any = NOTHING
+    receive: Callable[[Any], Any]
+    waits = False
+    done = 0
+    while True:
+        rare = cell._rare
+        if rare is not None:
+            if rare.urgent:
+                if not await lifecycle.attend(cell):
+                    break
+                behaviour = NOTHING
+            if rare.senders:
+                cell._admit(rare)
+        if done >= most:
+            break
+        message = cell._message
+        if message is NOTHING:
+            queue = cell._queue
+            if not queue:
+                if cell._state is DRAINING:
+                    await lifecycle.drain_and_stop(cell)
+                break
+            message = cell._message = queue.popleft()
+        if cell._behaviour is not behaviour:
+            behaviour = cell._behaviour
+            actor = cell._actor
+            assert actor is not None
+            receive = actor.receive if behaviour is None else behaviour
+            waits = cell._traits.waits if behaviour is None else is_async(behaviour)
+        cell._started = True
+        cell._room += 1
+        counters.taken += 1
+        done += 1
+        dispatcher.done = done
+        try:
+            if message.__class__ is Ask:
+                if message.value is not PENDING or message.deadline <= dispatcher.time_seen:
+                    _expire(cell, message)
+                    cell._started = False
+                    cell._message = NOTHING
+                    continue
+                message.where = "being handled"
+                result = receive(message.message)
+            else:
+                result = receive(message)
+            if waits:
+                result = await result
+            if result.__class__ is CoroutineType:
+                raise cell._forgotten(result, receive)
+        except Exception as error:
+            counters.failed += 1
+            _failed(cell, message, error)
+            break
+        except BaseException:
+            _interrupted(cell, message)
+            raise
+        cell._started = False
+        cell._message = NOTHING
+        rare = cell._rare
+        if rare is not None and cell._stashed():
+            cell._room -= 1
+            counters.taken -= 1
+            continue
+        counters.handled += 1
+        if message.__class__ is Ask and message.where == "being handled":
+            message.answer(result)
+
+
+def _interrupted(cell: Cell, message: Any) -> None:
+    """The handler was cancelled (or Ctrl-C ends the program): its message ends here."""
+    _take_back_stashed(cell)
+    cell._started = False
+    cell._message = NOTHING
+    counters = cell._dispatcher.counters
+    if isinstance(message, Ask):
+        if message.value is not PENDING:
+            counters.expired += 1
+            return
+        message.stopped("its handler was cancelled")
+        message = message.message
+    cell._dispatcher.dead_letters.add(cell, message, DeadLetterReason.CANCELLED)
+
+
