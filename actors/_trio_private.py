@@ -1,6 +1,6 @@
 """The one private name of trio that the runtime uses. A canary test fails if trio changes it.
 
-Without it (see `is_bound`) everything still works: asks between actors just wait on trio tasks.
+Without it (see `cancel_status`) everything still works: asks between actors just wait on trio tasks.
 """
 
 from __future__ import annotations
@@ -8,11 +8,15 @@ from __future__ import annotations
 import trio
 
 
-def is_bound(task: trio.lowlevel.Task, scope: trio.CancelScope) -> bool:
-    """Whether code of `task` has entered a cancel scope or nursery inside `scope` and not left it.
+def cancel_status(of: trio.lowlevel.Task | trio.CancelScope | None) -> object:
+    """The innermost scope that a task is in, or what a scope is known by: compared by identity.
 
-    A coroutine that has is tied to its task: trio keeps the scopes on the task, and only that
-    task can leave them. True if trio no longer has the name, which is always safe.
+    Code of a task that is in another scope than the worker's own has entered a cancel scope or a
+    nursery and not left it. It is then tied to its task: trio keeps scopes on the task, and only
+    that task can leave them. A new object each time if trio no longer has the name, so that
+    every comparison says "tied", which is always safe.
     """
-    status = getattr(task, "_cancel_status", None)
-    return status is None or status is not getattr(scope, "_cancel_status", None)
+    try:
+        return of._cancel_status  # type: ignore[union-attr]
+    except AttributeError:
+        return object()

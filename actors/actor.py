@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from actors.errors import NotAnActor
@@ -19,10 +20,20 @@ if TYPE_CHECKING:
 class Traits:
     """What the runtime must know of an actor class on every message, found out once a class."""
 
-    __slots__ = ("batch", "cls", "has_restarting", "has_started", "has_stopped", "room", "waits")
+    __slots__ = (
+        "batch",
+        "cls",
+        "has_restarting",
+        "has_started",
+        "has_stopped",
+        "name",
+        "room",
+        "waits",
+    )
 
     def __init__(self, cls: type[Actor]) -> None:
         self.cls = cls
+        self.name = re.sub(r"[^\w.\-]", "", cls.__name__.lower()) or "actor"
         self.waits = is_async(cls.receive)
         self.room = cls.mailbox.room
         # The room of a batch is given back at its end. In a small mailbox that would show.
@@ -120,12 +131,12 @@ def actor_class(recipe: Any) -> type[Actor]:
     cls = recipe
     while isinstance(cls, functools.partial):
         cls = cls.func
+    if isinstance(cls, type) and issubclass(cls, Actor):
+        return cls
     if isinstance(cls, Actor):
         name = type(cls).__name__
         raise NotAnActor(recipe, f"it is an instance; pass the class: spawn({name}, ...)")
-    if not isinstance(cls, type) or not issubclass(cls, Actor):
-        raise NotAnActor(recipe, "it is no subclass of Actor, nor a functools.partial of one")
-    return cls
+    raise NotAnActor(recipe, "it is no subclass of Actor, nor a functools.partial of one")
 
 
 Actor._traits = Traits(Actor)

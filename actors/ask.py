@@ -18,18 +18,20 @@ class Ask(Waiter):
     where: "waiting for room", "queued", "being handled" or "deferred"; for AskTimeout.
     """
 
-    __slots__ = ("asker", "deadline", "expected", "message", "target", "timeout", "where")
+    __slots__ = ("asker", "deadline", "expected", "message", "timeout", "where")
 
-    def __init__(self, message: object, asker: Cell | None, target: Cell) -> None:
+    holder: Cell
+    timeout: float
+
+    def __init__(self, message: object, asker: Cell | None, holder: Cell) -> None:
         # Not super().__init__(): a call saved on the path of every ask.
-        self.holder = self.target = target
+        self.holder = holder
         self.value: Any = PENDING
         self.error = None
         self.aside = None
         self.task = None
         self.message = message
         self.asker = asker
-        self.timeout = math.inf
         self.deadline = math.inf
         self.expected: dict[Ask, None] | None = None
         self.where = "queued"
@@ -38,22 +40,21 @@ class Ask(Waiter):
         """Give the asker its reply. False if nobody waits for it any more."""
         if self.value is not PENDING:
             return False
-        expected = self.expected
-        if expected is not None:
-            expected.pop(self, None)
+        if self.expected is not None:
+            self.expected.pop(self, None)
         return self.resolve(value, error)
 
     def failed(self, cause: BaseException) -> bool:
         """The handler raised."""
-        return self.answer(None, ActorFailed(self.holder or self.target, self.message, cause))
+        return self.answer(None, ActorFailed(self.holder, self.message, cause))
 
     def stopped(self, reason: str) -> bool:
         """The actor stopped before it answered."""
-        return self.answer(None, ActorStopped(self.holder or self.target, self.message, reason))
+        return self.answer(None, ActorStopped(self.holder, self.message, reason))
 
     def expire(self) -> None:
         """The time is up."""
-        error = AskTimeout(self.target, self.message, self.timeout, self.where)
+        error = AskTimeout(self.holder, self.message, self.timeout, self.where)
         if self.resolve(None, error):
             self._nobody_waits()
 
@@ -66,8 +67,7 @@ class Ask(Waiter):
             self._nobody_waits()
 
     def _nobody_waits(self) -> None:
-        if self.holder is not None:
-            self.holder._asker_gone(self)
+        self.holder._asker_gone(self)
 
 
 class Reply:

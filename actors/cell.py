@@ -10,7 +10,7 @@ when there is a second one. An actor that never has two at once never has a dequ
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -20,84 +20,20 @@ from actors.actor import is_async
 from actors.address import Address
 from actors.ask import Ask, check_cycle, find_chain
 from actors.dead_letters import DeadLetterReason
-from actors.errors import AskCycle, ForgottenAwait, MailboxFull, NotAMessage, NotRunning
-from actors.failure import Directive, ExitReason, Failure
-from actors.mailbox import CLOSED, NOTHING
+from actors.errors import AskCycle, MailboxFull, NotAMessage
+from actors.failure import ExitReason, Failure
+from actors.mailbox import NO_MORE, NOTHING
+from actors.rare import Rare, SendWait
 from actors.ref import ActorRef
 from actors.states import DRAINING, RUNNING, STARTING, STOPPED, State
-from actors.timers import Timer, check_seconds
+from actors.timers import check_seconds
 from actors.waiting import PENDING, Waiter
+from actors.watching import unwatch, watch
 
 if TYPE_CHECKING:
-    from actors.actor import Actor
+    from actors.actor import Actor, Traits
     from actors.dispatcher import Dispatcher, Steps, Worker
     from actors.root import Root
-
-
-class SendWait(Waiter):
-    """A `send` that waits for room."""
-
-    __slots__ = ("message",)
-
-    def __init__(self, target: Cell, message: object) -> None:
-        super().__init__(target)
-        self.message = message
-
-    def abandoned(self) -> None:
-        super().abandoned()
-        if self.holder is not None and self.holder._rare is not None:
-            self.holder._rare.senders.pop(self, None)
-
-
-class Rare:
-    """What most actors never need, made when one does."""
-
-    __slots__ = (
-        "asides_context",
-        "decision",
-        "deferred",
-        "failure",
-        "helper_waits",
-        "incarnation",
-        "killed",
-        "limit",
-        "senders",
-        "signals",
-        "starter",
-        "stash",
-        "stashed_now",
-        "stop_reason",
-        "stop_waiters",
-        "suspended",
-        "timers",
-        "urgent",
-        "watchers",
-        "watching",
-    )
-
-    def __init__(self) -> None:
-        self.urgent = False
-        """Something comes before the next message."""
-        self.suspended = False
-        """Neither ready nor idle: only `_wake` schedules it."""
-        self.signals: deque[object] = deque()
-        self.senders: OrderedDict[SendWait | Ask, None] = OrderedDict()
-        self.stash: list[object] = []
-        self.stashed_now = False
-        self.deferred: dict[Ask, None] = {}
-        self.timers: dict[Timer, None] = {}
-        self.watchers: dict[Cell, None] = {}
-        self.watching: dict[Cell, None] = {}
-        self.stop_waiters: list[Waiter] = []
-        self.helper_waits: dict[Waiter, None] = {}
-        self.starter: Waiter | None = None
-        self.failure: Failure | None = None
-        self.decision: Directive | None = None
-        self.stop_reason: ExitReason | None = None
-        self.killed = False
-        self.limit: Timer | None = None
-        self.incarnation = 1
-        self.asides_context: Any = None
 
 
 class Cell(ActorRef):
@@ -110,6 +46,7 @@ class Cell(ActorRef):
         "_children",
         "_dispatcher",
         "_idle",
+        "_limit",
         "_message",
         "_name",
         "_parent",
@@ -117,11 +54,11 @@ class Cell(ActorRef):
         "_queue",
         "_rare",
         "_recipe",
-        "_room",
         "_started",
         "_state",
         "_steps",
         "_traits",
+        "_used",
         "_waiting",
         "_waits",
         "_worker",
@@ -132,7 +69,7 @@ class Cell(ActorRef):
         dispatcher: Dispatcher,
         parent: Cell | Root,
         name: str,
-        cls: type[Actor],
+        traits: Traits,
         recipe: Callable[..., Actor],
         args: tuple[Any, ...],
     ) -> None:
@@ -141,8 +78,10 @@ class Cell(ActorRef):
         self._name = name
         self._recipe = recipe
         self._args = args
-        self._traits = traits = cls._traits
-        self._room = traits.room
+        self._traits = traits
+        # Messages that wait, and how many may: a sender adds one, the receiver takes it off.
+        self._used = 0
+        self._limit = traits.room
         self._idle = False
         # The message that is handled now or next; see _started.
         self._message: Any = NOTHING
@@ -194,13 +133,13 @@ class Cell(ActorRef):
     def tell(self, message: object) -> None:
         if self._idle:
             self._idle = False
-            self._room -= 1
+            self._used += 1
             self._message = message
             self._dispatcher.enqueue(self)
             return
-        room = self._room
-        if room > 0:
-            self._room = room - 1
+        used = self._used
+        if used < self._limit:
+            self._used = used + 1
             queue = self._queue
             if queue is None:
                 self._queue = deque((message,))
@@ -213,7 +152,7 @@ class Cell(ActorRef):
         dispatcher = self._dispatcher
         dispatcher.check_thread("send")
         await trio.lowlevel.checkpoint_if_cancelled()
-        if self._idle or self._room > 0 or self._closed():
+        if self._idle or self._used < self._limit or self._closed():
             self.tell(message)
             if dispatcher.current is None:
                 await dispatcher.give_way()
@@ -241,11 +180,19 @@ class Cell(ActorRef):
         self._put_ask(ask)
         if timeout is not None and ask.value is PENDING:
             dispatcher.timers.expect(ask, timeout)
-        asker._waiting = ask
-        try:
+        # As Waiter.wait, without the call.
+        if ask.value is PENDING:
+            asker._waiting = ask
+            try:
+                await ask
+            except BaseException:
+                ask.abandoned()
+                raise
+            finally:
+                asker._waiting = None
+        if ask.error is not None:
             return await ask.wait(dispatcher)
-        finally:
-            asker._waiting = None
+        return ask.value
 
     async def _ask_from_task(self, message: object, timeout: float | None) -> Any:
         """An ask from a trio task: any task, or one in a nursery that a handler has opened."""
@@ -288,15 +235,30 @@ class Cell(ActorRef):
 
     def stop(self) -> None:
         self._dispatcher.check_thread("stop")
-        from actors import lifecycle  # it builds on this module
+        from actors.stopping import stop  # it builds on this module
 
-        lifecycle.stop(self, ExitReason.NORMAL)
+        stop(self, ExitReason.NORMAL)
+
+    def _take_over(self, ask: Ask) -> None:
+        if ask.asker is not None:
+            check_cycle(self, ask.asker)
+        if not self._idle and self._used >= self._limit and not self._closed():
+            raise MailboxFull(self, ask.message, self._capacity)
+        ask.where = "queued"
+        ask.holder = self
+        self._put_ask(ask)
+
+    def _watched_by(self, watcher: Cell) -> None:
+        watch(watcher, self)
+
+    def _unwatched_by(self, watcher: Cell) -> None:
+        unwatch(watcher, self)
 
     # -- the mailbox, from the sender's side
 
     def _put_ask(self, ask: Ask) -> None:
         """Queue an ask, or let it wait for room. An actor that takes no more answers it at once."""
-        if self._idle or self._room > 0:
+        if self._idle or self._used < self._limit:
             self.tell(ask)
         elif self._closed():
             self._dispatcher.check_open()
@@ -355,9 +317,9 @@ class Cell(ActorRef):
     def _admit(self, rare: Rare) -> None:
         """Give room to those who wait for it, in the order they came."""
         senders = rare.senders
-        while senders and self._room > 0:
+        while senders and self._used < self._limit:
             waiter, _ = senders.popitem(last=False)
-            self._room -= 1
+            self._used += 1
             item: object = waiter
             if isinstance(waiter, Ask):
                 waiter.where = "queued"
@@ -373,13 +335,11 @@ class Cell(ActorRef):
         return self._traits.cls.mailbox.capacity
 
     def _closed(self) -> bool:
-        return self._room < -CLOSED // 2
+        return self._limit == NO_MORE
 
     def _close_door(self) -> None:
-        """Take no more messages. What is queued stays."""
-        if not self._closed():
-            self._room -= CLOSED
-        self._idle = False
+        """Take no more messages; what is queued stays. The caller wakes or ends the cell."""
+        self._limit = NO_MORE
         self._plain = None
 
     def _busy(self) -> bool:
@@ -391,18 +351,12 @@ class Cell(ActorRef):
             or self._dispatcher.current is self
         )
 
-    def _handles(self) -> bool:
-        """Whether a message is being handled now."""
-        return self._message is not NOTHING and (
-            self._started or self._dispatcher.current is self
-        )
-
     # -- as a parent
 
     def _decide_about(self, child: Cell, failure: Failure) -> None:
-        from actors import lifecycle  # it builds on this module
+        from actors.failing import decide_about  # it builds on this module
 
-        lifecycle.decide_about(self, child, failure)
+        decide_about(self, child, failure)
 
     def _child_stopped(self, child: Cell, reason: ExitReason | Failure) -> None:
         """A child has stopped for good."""
@@ -482,7 +436,7 @@ class Cell(ActorRef):
             elif self._queue:
                 self._message = self._queue.popleft()
                 self._dispatcher.enqueue(self)
-            elif self._room > 0:
+            elif self._used < self._limit:
                 self._idle = True
             else:
                 # Everything it has room for is stashed: tell must find the mailbox full.
@@ -501,91 +455,3 @@ class Cell(ActorRef):
         if self._traits.waits or self._actor is None:
             return None
         return self._actor.receive
-
-    # -- what a handler asks of its context
-
-    def _tell_later(self, delay: float, period: float | None, message: object) -> Timer:
-        self._dispatcher.check_thread("after")
-        if self._state is STOPPED:
-            raise NotRunning(self._dispatcher.system.name, f"{self} has stopped: it has no timers")
-        timers = self._dispatcher.timers
-        mine = self._rare_part().timers
-
-        def fire() -> None:
-            try:
-                self.tell(message)
-            except MailboxFull:
-                # Nobody is there to catch it, so it becomes a dead letter instead of rejected.
-                counters = self._dispatcher.counters
-                counters.rejected -= 1
-                self._dispatcher.dead_letters.add(
-                    self, message, DeadLetterReason.TIMER_MAILBOX_FULL
-                )
-
-        return timers.add(delay, period, fire, mine)
-
-    def _become(self, handler: Callable[[Any], Any] | None) -> None:
-        self._behaviour = handler
-        # The turn that runs now sees that the handler has changed, and settles anew.
-        self._plain = None
-
-    def _stash(self, message: Any) -> None:
-        rare = self._rare_part()
-        if rare.stashed_now:
-            raise NotRunning(
-                self._dispatcher.system.name, f"{self} has stashed this message already"
-            )
-        if isinstance(message, Ask):
-            if message.where != "being handled":
-                raise NotRunning(
-                    self._dispatcher.system.name,
-                    f"{self} cannot stash a message after reply_later() or forward()",
-                )
-            message.where = "queued"
-        rare.stash.append(message)
-        rare.stashed_now = True
-        self._plain = None
-
-    def _stashed(self) -> bool:
-        """Whether the handler that just returned stashed its message; asking resets it."""
-        rare = self._rare
-        if rare is None or not rare.stashed_now:
-            return False
-        rare.stashed_now = False
-        return True
-
-    def _unstash_all(self) -> None:
-        rare = self._rare
-        if rare is None or not rare.stash:
-            return
-        if self._queue is None:
-            self._queue = deque()
-        if rare.stashed_now:
-            # It is still in hand; it stays stashed until the next time.
-            kept = rare.stash.pop()
-            self._queue.extendleft(reversed(rare.stash))
-            rare.stash = [kept]
-        else:
-            self._queue.extendleft(reversed(rare.stash))
-            rare.stash = []
-        if rare.suspended and self._state is RUNNING:
-            self._wake()
-
-    def _defer(self, ask: Ask) -> None:
-        ask.where = "deferred"
-        self._rare_part().deferred[ask] = None
-
-    def _forward(self, ask: Ask, ref: ActorRef) -> None:
-        if not isinstance(ref, Cell):
-            raise TypeError(f"forward() takes the ref of a local actor, not {ref!r}")
-        if ask.asker is not None:
-            check_cycle(ref, ask.asker)
-        if not ref._idle and ref._room <= 0 and not ref._closed():
-            raise MailboxFull(ref, ask.message, ref._capacity)
-        ask.where = "queued"
-        ask.holder = ref
-        ref._put_ask(ask)
-
-    def _forgotten(self, coroutine: Any, receive: Callable[[Any], Any]) -> ForgottenAwait:
-        coroutine.close()
-        return ForgottenAwait(self, getattr(receive, "__qualname__", repr(receive)))

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from actors import lifecycle
+from actors import handling
 from actors.ask import Ask, Reply
-from actors.errors import NotRunning
 from actors.timers import Timer, check_seconds
 
 if TYPE_CHECKING:
@@ -53,13 +52,17 @@ class Context:
 
     def spawn(self, cls: Callable[..., Actor], *args: Any, name: str | None = None) -> ActorRef:
         """Make a child, as `ActorSystem.spawn` makes a top-level actor. Same errors."""
-        return lifecycle.spawn(self._cell, cls, args, name)
+        from actors.spawning import spawn  # it builds on this module
+
+        return spawn(self._cell, cls, args, name)
 
     async def start(
         self, cls: Callable[..., Actor], *args: Any, name: str | None = None
     ) -> ActorRef:
         """Make a child and wait until its `started()` has returned, as `ActorSystem.start`."""
-        return await lifecycle.start(self._cell, cls, args, name)
+        from actors.spawning import start  # it builds on this module
+
+        return await start(self._cell, cls, args, name)
 
     def watch(self, ref: ActorRef) -> None:
         """Be told Terminated(ref, reason), once, when `ref` stops or an incarnation of it fails.
@@ -70,11 +73,12 @@ class Context:
         Raises:
             TypeError: `ref` is no ref of an actor that can be watched.
         """
-        lifecycle.watch(self._cell, ref)
+        self._cell._dispatcher.check_thread("watch")
+        ref._watched_by(self._cell)
 
     def unwatch(self, ref: ActorRef) -> None:
         """No longer. A notice that has not been handled yet is taken back."""
-        lifecycle.unwatch(self._cell, ref)
+        ref._unwatched_by(self._cell)
 
     def after(self, delay: float, message: Any) -> Timer:
         """Tell oneself `message` in `delay` seconds. Ends with this incarnation.
@@ -84,7 +88,7 @@ class Context:
         Raises:
             ValueError, TypeError: `delay` is no finite number of seconds from 0 up.
         """
-        return self._cell._tell_later(check_seconds(delay, "delay"), None, message)
+        return handling.tell_later(self._cell, check_seconds(delay, "delay"), None, message)
 
     def every(self, period: float, message: Any) -> Timer:
         """Tell oneself `message` each `period` seconds, first in one period; otherwise as `after`.
@@ -95,7 +99,7 @@ class Context:
             ValueError, TypeError: `period` is no finite number of seconds above 0.
         """
         seconds = check_seconds(period, "period", zero=False)
-        return self._cell._tell_later(seconds, seconds, message)
+        return handling.tell_later(self._cell, seconds, seconds, message)
 
     def become(self, handler: Callable[[Any], Any]) -> None:
         """Let `handler` (plain or async, taking a message) handle what comes next.
@@ -104,11 +108,11 @@ class Context:
         """
         if not callable(handler):
             raise TypeError(f"become() takes a handler, not {handler!r}")
-        self._cell._become(handler)
+        handling.become(self._cell, handler)
 
     def unbecome(self) -> None:
         """Let `receive` handle what comes next."""
-        self._cell._become(None)
+        handling.become(self._cell, None)
 
     def stash(self) -> None:
         """Put the message that is being handled aside until `unstash_all`.
@@ -119,11 +123,11 @@ class Context:
         Raises:
             NotRunning: no message is being handled, or it was stashed already.
         """
-        self._cell._stash(self._in_hand("stash"))
+        handling.stash(self._cell)
 
     def unstash_all(self) -> None:
         """Handle the stashed messages next, in the order they came, before all that wait."""
-        self._cell._unstash_all()
+        handling.unstash_all(self._cell)
 
     def reply_later(self) -> Reply:
         """Take over the reply to the message that is being handled; what the handler returns is none.
@@ -133,12 +137,12 @@ class Context:
         Raises:
             NotRunning: no message is being handled.
         """
-        message = self._in_hand("reply_later")
-        if isinstance(message, Ask):
-            if message.where == "being handled":
-                self._cell._defer(message)
-            return Reply(message, self._cell)
-        return Reply(None, self._cell)
+        message = handling.in_hand(self._cell, "reply_later")
+        if not isinstance(message, Ask):
+            return Reply(None, self._cell)
+        if message.where == "being handled":
+            handling.defer(self._cell, message)
+        return Reply(message, self._cell)
 
     def forward(self, ref: ActorRef) -> None:
         """Pass the message that is being handled on; if it was asked, `ref` answers the asker.
@@ -150,21 +154,8 @@ class Context:
             AskCycle: `ref` waits for the asker.
             NotRunning: no message is being handled.
         """
-        message = self._in_hand("forward")
-        if isinstance(message, Ask) and message.where == "being handled":
-            self._cell._forward(message, ref)
-        else:
-            ref.tell(message.message if isinstance(message, Ask) else message)
+        handling.forward(self._cell, ref)
 
     def stop(self) -> None:
         """Stop this actor, as `ref.stop()`: what was queued before is handled first."""
         self._cell.stop()
-
-    def _in_hand(self, what: str) -> Any:
-        cell = self._cell
-        if not cell._handles():
-            raise NotRunning(
-                self.system.name,
-                f"context.{what}() belongs in a handler of {cell}: no message is being handled now",
-            )
-        return cell._message

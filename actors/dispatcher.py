@@ -13,23 +13,25 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator
 from contextvars import Context
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
-from actors._trio_private import is_bound
+from actors._trio_private import cancel_status
+from actors.ask import Ask
 from actors.errors import NotRunning, SystemClosed, WrongThread
+from actors.mailbox import NOTHING
 from actors.states import RUNNING, STOPPING
 from actors.threads import current_thread
-from actors.turn import plain_turn, turn
+from actors.turn import answer, forgotten, plain_failure, plain_rest, turn
 from actors.waiting import Waiter, trio_yield
 
 if TYPE_CHECKING:
-    from actors.ask import Ask
     from actors.cell import Cell
+    from actors.dead_letters import DeadLetters
     from actors.env import Env
     from actors.ledger import Counters
-    from actors.dead_letters import DeadLetters
     from actors.system import ActorSystem
     from actors.timers import Timers
 
@@ -54,11 +56,12 @@ class Worker:
     """A task that runs turns. `scope` is entered around whatever it runs: cancelling it cancels
     exactly the handler that waits on this worker."""
 
-    __slots__ = ("cell", "context", "doomed", "leads", "scope", "steps", "task", "trap")
+    __slots__ = ("cell", "context", "doomed", "leads", "scope", "status", "steps", "task", "trap")
 
     def __init__(self) -> None:
         self.task: trio.lowlevel.Task | None = None
         self.scope: trio.CancelScope | None = None
+        self.status: object = None
         self.leads = False
         # The turn that it is to relay: of an actor that waits, or that was handed over.
         self.cell: Cell | None = None
@@ -168,11 +171,9 @@ class Dispatcher:
     def _elect(self, cell: Cell) -> None:
         """`enqueue` while nobody leads."""
         if current_thread() != self.thread:
-            from actors.mailbox import NOTHING
-
             if cell._rare is None or not cell._rare.urgent:
                 cell._message = NOTHING
-                cell._room += 1
+                cell._used -= 1
                 cell._idle = True
             raise WrongThread(self.system.name, "tell")
         self.ready.append(cell)
@@ -205,6 +206,7 @@ class Dispatcher:
             while True:
                 with trio.CancelScope() as scope:
                     worker.scope = scope
+                    worker.status = cancel_status(scope)
                     while not scope.cancel_called:
                         if worker.leads:
                             await self._lead(worker)
@@ -268,7 +270,7 @@ class Dispatcher:
         while left := self._pacer.grant(done):
             self.time_seen = clock()
             granted = left
-            plain = 0
+            stepped = 0
             try:
                 while left > 0:
                     try:
@@ -277,29 +279,51 @@ class Dispatcher:
                         return _NOTHING_READY
                     self.current = cell
                     receive = cell._plain
-                    if receive is None:
-                        if cell._rare is None and cell._state is RUNNING and not cell._traits.waits:
-                            receive = cell._plain = cell._plain_handler()
-                        if receive is None:
-                            left -= self._step_on_lead(worker, cell, min(left, TURN))
-                            if worker.cell is not None:
-                                return _WAITS
-                            if context != base:
-                                if cell._steps is not None:
-                                    # Set aside: it goes on in the context that it has changed.
-                                    cell._rare_part().asides_context = context
-                                return _CONTEXT_CHANGED
-                            continue
-                    ran = plain_turn(cell, receive, min(left, TURN))
-                    left -= ran
-                    plain += ran
+                    if receive is None and (receive := self._plain_at_first(cell)) is None:
+                        ran = self._step_on_lead(worker, cell, min(left, TURN))
+                        left -= ran
+                        stepped += ran
+                        if worker.cell is not None:
+                            return _WAITS
+                        if context != base:
+                            if cell._steps is not None:
+                                # Set aside: it goes on in the context that it has changed.
+                                cell._rare_part().asides_context = context
+                            return _CONTEXT_CHANGED
+                        continue
+                    message = cell._message
+                    cell._used -= 1
+                    left -= 1
+                    try:
+                        if message.__class__ is Ask:
+                            answer(cell, receive, message)
+                        else:
+                            result = receive(message)
+                            if result is not None and result.__class__ is CoroutineType:
+                                raise forgotten(cell, receive, result)
+                    except Exception as error:
+                        plain_failure(cell, message, error)
+                    else:
+                        if cell._queue or cell._plain is not receive:
+                            left -= plain_rest(cell, receive, left)
+                        else:
+                            cell._message = NOTHING
+                            cell._idle = True
                     if context != base:
                         return _CONTEXT_CHANGED
             finally:
+                plain = granted - left - stepped
                 counters.taken += plain
                 counters.handled += plain
             done = granted - left
         return _SLICE_OVER
+
+    def _plain_at_first(self, cell: Cell) -> Callable[[Any], Any] | None:
+        """The handler of an actor that gets its first message: no idle actor should hold one."""
+        if cell._traits.waits or cell._rare is not None or cell._state is not RUNNING:
+            return None
+        cell._plain = handler = cell._plain_handler()
+        return handler
 
     def _step_on_lead(self, worker: Worker, cell: Cell, most: int) -> int:
         """Begin or go on with a turn that is a coroutine; return how many messages it handled.
@@ -332,7 +356,7 @@ class Dispatcher:
             trap = next(steps, DONE)
         if trap is DONE:
             self._turn_ended(cell)
-        elif isinstance(trap, Waiter) and not self._tied(worker):
+        elif isinstance(trap, Waiter) and cancel_status(worker.task) is worker.status:
             cell._steps = steps
             trap.aside = cell
             if aside is not None:
@@ -344,11 +368,6 @@ class Dispatcher:
             worker.trap = trap
             cell._worker = worker
         return self.done or 1
-
-    def _tied(self, worker: Worker) -> bool:
-        assert worker.task is not None
-        assert worker.scope is not None
-        return is_bound(worker.task, worker.scope)
 
     def _turn_ended(self, cell: Cell) -> None:
         cell._worker = None
@@ -447,24 +466,25 @@ class Dispatcher:
 
     def handle_now(self, cell: Cell, ask: Ask) -> bool:
         """Let an idle actor with a plain handler handle an ask on the caller's task, if it can."""
-        receive = cell._plain
+        receive = cell._plain or self._plain_at_first(cell)
         if receive is None:
-            if cell._rare is None and not cell._traits.waits:
-                receive = cell._plain = cell._plain_handler()
-            if receive is None:
-                return False
+            return False
         self.check_open()
         cell._idle = False
-        cell._room -= 1
         cell._message = ask
+        counters = self.counters
         spare = self._spare
         self.current = cell
         try:
-            ran = spare.run(plain_turn, cell, receive, 1)
+            spare.run(answer, cell, receive, ask)
+        except Exception as error:
+            plain_failure(cell, ask, error)
+        else:
+            plain_rest(cell, receive, 0)
         finally:
             self.current = None
-        self.counters.taken += ran
-        self.counters.handled += ran
+            counters.taken += 1
+            counters.handled += 1
         if spare != self._base:
             self._spare = self._base.copy()
         return True

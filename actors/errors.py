@@ -1,20 +1,20 @@
 """Every error that `actors` raises, each with the data a program needs to react to it.
 
-    ActorError
-    |-- MailboxFull          the mailbox has no room; the message comes back in the error
-    |-- ActorFailed          an asked handler raised; the cause is attached
-    |-- ActorStopped         the asked actor has stopped, or never existed
-    |-- AskTimeout           no reply in time; says where the message was
-    |-- AskCycle             the ask would wait, directly or not, for the asker itself
-    |-- NameTaken            a sibling already has that name
-    |-- InvalidAddress       (also ValueError) not an address, or a name no address can hold
-    |   `-- UnknownScheme    no resolver for that scheme in this system
-    |-- NotAMessage          (also TypeError) a class where a message is needed, or an undecorated one
-    |-- NotAnActor           (also TypeError) spawn of something that is no Actor class
-    |-- NotRunning           (also RuntimeError) a system, or a handler's context, used outside its time
-    |   `-- SystemClosed     the system has been left
-    |-- WrongThread          (also RuntimeError) used from a thread that does not run the system
-    `-- ForgottenAwait       (also TypeError) a handler returned a coroutine that nobody awaits
+ActorError
+|-- MailboxFull          the mailbox has no room; the message comes back in the error
+|-- ActorFailed          an asked handler raised; the cause is attached
+|-- ActorStopped         the asked actor has stopped, or never existed
+|-- AskTimeout           no reply in time; says where the message was
+|-- AskCycle             the ask would wait, directly or not, for the asker itself
+|-- NameTaken            a sibling already has that name
+|-- InvalidAddress       (also ValueError) not an address, or a name no address can hold
+|   `-- UnknownScheme    no resolver for that scheme in this system
+|-- NotAMessage          (also TypeError) a class where a message is needed, or an undecorated one
+|-- NotAnActor           (also TypeError) spawn of something that is no Actor class
+|-- NotRunning           (also RuntimeError) a system, or a handler's context, used outside its time
+|   `-- SystemClosed     the system has been left
+|-- WrongThread          (also RuntimeError) used from a thread that does not run the system
+`-- ForgottenAwait       (also TypeError) a handler returned a coroutine that nobody awaits
 """
 
 from __future__ import annotations

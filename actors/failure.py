@@ -10,6 +10,7 @@ import attrs
 from actors.errors import brief
 
 if TYPE_CHECKING:
+    from actors.cell import Cell
     from actors.ref import ActorRef
 
 
@@ -44,7 +45,9 @@ class Failure:
 
     def describe(self) -> str:
         """One line: the address, the hook or message, the incarnation and the exception."""
-        what = f"handling {brief(self.message)}" if self.during == "receive" else f"in {self.during}"
+        what = (
+            f"handling {brief(self.message)}" if self.during == "receive" else f"in {self.during}"
+        )
         return f"{self.ref} (incarnation {self.incarnation}) failed {what}: {self.exception!r}"
 
 
@@ -58,6 +61,16 @@ class Terminated:
 
     ref: ActorRef
     reason: ExitReason | Failure
+
+
+class ChildFailed:
+    """Signal to a parent: decide about this child. (For the runtime.)"""
+
+    __slots__ = ("child", "failure")
+
+    def __init__(self, child: Cell, failure: Failure) -> None:
+        self.child = child
+        self.failure = failure
 
 
 @attrs.frozen

@@ -1,6 +1,6 @@
 """The conservation of messages: each one that is sent ends exactly once, and it is counted.
 
-Senders and receivers count apart. A sender takes room from a mailbox, one for each message; a
+Senders and receivers count apart. A sender uses up room of a mailbox, one for each message; a
 receiver counts how each message ended. So the sum can really fail, if a message is lost or
 doubled between the two: that is what makes `missing` an oracle and not a tautology.
 """
@@ -74,7 +74,7 @@ class Counters:
         self.restarts = 0
 
     def snapshot(self, *, outstanding: int, queued: int, in_flight: int) -> Ledger:
-        """The ledger now. `outstanding`: room that senders took and no receiver gave back yet."""
+        """The ledger now. `outstanding`: room that senders used and no receiver gave back yet."""
         return Ledger(
             sent=self.at_the_door + self.taken + outstanding,
             handled=self.handled,

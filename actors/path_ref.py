@@ -9,9 +9,13 @@ import trio
 from actors.address import Address
 from actors.dead_letters import DeadLetterReason
 from actors.errors import ActorStopped
+from actors.failure import ExitReason, Terminated
 from actors.ref import ActorRef
+from actors.watching import notify, unwatch, watch
 
 if TYPE_CHECKING:
+    from actors.ask import Ask
+    from actors.cell import Cell
     from actors.system import ActorSystem
 
 
@@ -57,6 +61,29 @@ class PathRef(ActorRef):
         dispatcher.counters.at_the_door += 1
         dispatcher.counters.rejected += 1
         raise ActorStopped(self, message, "no actor lives at that address")
+
+    def _take_over(self, ask: Ask) -> None:
+        cell = self._system._find(self._address)
+        if cell is not None:
+            cell._take_over(ask)
+            return
+        dispatcher = self._system._dispatcher
+        dispatcher.counters.at_the_door += 1
+        dispatcher.counters.rejected += 1
+        ask.where = "forwarded"
+        ask.answer(None, ActorStopped(self, ask.message, "no actor lives at that address"))
+
+    def _watched_by(self, watcher: Cell) -> None:
+        cell = self._system._find(self._address)
+        if cell is not None:
+            watch(watcher, cell)
+        else:
+            notify(watcher, Terminated(self, ExitReason.NO_ACTOR))
+
+    def _unwatched_by(self, watcher: Cell) -> None:
+        cell = self._system._find(self._address)
+        if cell is not None:
+            unwatch(watcher, cell)
 
     def stop(self) -> None:
         cell = self._system._find(self._address)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 if TYPE_CHECKING:
     from actors.address import Address
+    from actors.ask import Ask
+    from actors.cell import Cell
     from actors.messages import Request
 
 T = TypeVar("T")
@@ -98,6 +100,17 @@ class ActorRef(abc.ABC):
         Raises:
             AskCycle: called by the actor itself, or by one that it waits for.
         """
+
+    def _take_over(self, ask: Ask) -> None:
+        """Take an ask that another actor forwards."""
+        raise TypeError(f"forward() takes the ref of one actor, not {self!r}")
+
+    def _watched_by(self, watcher: Cell) -> None:
+        """Tell `watcher` when it ends."""
+        raise TypeError(f"watch() takes the ref of one actor, not {self!r}")
+
+    def _unwatched_by(self, watcher: Cell) -> None:
+        """No longer. Never watched is no error."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.address}>"

@@ -6,9 +6,10 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING
 
-from actors import lifecycle
+from actors.failing import decide
 from actors.failure import ExitReason, Failure, Restart
 from actors.states import RUNNING, State
+from actors.stopping import kill, stop
 from actors.waiting import Waiter
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class Root:
             # Only built if somebody listens: a traceback costs more than the restart.
             if log.isEnabledFor(logging.ERROR):
                 log.error("%s; it is restarted", failure.describe(), exc_info=failure.exception)
-            lifecycle.decide(child, Restart())
+            decide(child, Restart())
         else:
             self._give_up(failure)
 
@@ -76,13 +77,13 @@ class Root:
     async def stop_in_order(self) -> None:
         """Stop the top-level actors, the youngest first, each before the next."""
         for cell in tuple(reversed((self._children or {}).values())):
-            lifecycle.stop(cell, ExitReason.SHUTDOWN)
+            stop(cell, ExitReason.SHUTDOWN)
             await cell.stopped()
 
     async def kill_all(self) -> None:
         """Cancel what runs; hooks still run, each within its own time. Waits for the last one."""
         for cell in tuple(reversed((self._children or {}).values())):
-            lifecycle.kill(cell)
+            kill(cell)
         if self._children:
             self._empty = Waiter(None)
             await self._empty.wait(self._dispatcher)

@@ -19,10 +19,10 @@ def run(main: Callable[..., Awaitable[T]], *args: Any) -> T:
         RuntimeError: trio runs in this thread already; then just `await main(*args)`.
         BaseException: whatever `main` raised.
     """
-    if inspect.iscoroutine(main):
-        name = main.__name__
-        main.close()
-        raise TypeError(f"run() takes the async function, not its call: run({name}, ...)")
-    if not callable(main):
-        raise TypeError(f"run() takes an async function, not {main!r}")
+    given: object = main
+    if inspect.iscoroutine(given):
+        given.close()
+        raise TypeError(f"run() takes the async function, not its call: run({given.__name__}, ...)")
+    if not callable(given):
+        raise TypeError(f"run() takes an async function, not {given!r}")
     return trio.run(main, *args)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from actors.cell import Cell
 
 
 class State(enum.Enum):
@@ -46,3 +49,10 @@ TRANSITIONS: Final[Mapping[State, tuple[State, ...]]] = MappingProxyType(
 )
 """From each state, those it may be followed by. RUNNING to STOPPED in one step is an idle actor
 without children and without a `stopped()` hook: there is nothing to wait for."""
+
+
+def enter(cell: Cell, state: State) -> None:
+    """Go to `state`, which must be one that may follow."""
+    if state not in TRANSITIONS[cell._state]:
+        raise AssertionError(f"{cell}: {cell._state.value} is not followed by {state.value}")
+    cell._state = state

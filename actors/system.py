@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 
-from actors import lifecycle
 from actors.address import Address, check_name
 from actors.dead_letters import DeadLetters
 from actors.dispatcher import Dispatcher
@@ -18,9 +17,10 @@ from actors.env import Env
 from actors.errors import NotRunning, UnknownScheme
 from actors.failure import Failure, Terminated
 from actors.ledger import Counters, Ledger
-from actors.mailbox import CLOSED, NOTHING
+from actors.mailbox import NOTHING
 from actors.path_ref import PathRef
 from actors.root import Root
+from actors.spawning import spawn, start
 from actors.states import STOPPED
 from actors.threads import FromThread, current_thread
 from actors.timers import Timers, check_seconds
@@ -219,7 +219,7 @@ class ActorSystem:
             Exception: whatever the constructor raised; nothing is spawned then.
             NotAnActor, NameTaken, InvalidAddress, NotRunning, SystemClosed, WrongThread.
         """
-        return lifecycle.spawn(self._root, cls, args, name)
+        return spawn(self._root, cls, args, name)
 
     async def start(
         self, cls: Callable[..., Actor], *args: Any, name: str | None = None
@@ -233,7 +233,7 @@ class ActorSystem:
             ActorStopped: it was stopped before it had started.
             otherwise as `spawn`.
         """
-        return await lifecycle.start(self._root, cls, args, name)
+        return await start(self._root, cls, args, name)
 
     def at(self, address: str | Address) -> ActorRef:
         """The ref of an address. Never waits, and does not ask whether anybody is there.
@@ -291,8 +291,7 @@ class ActorSystem:
             rare = cell._rare
             if cell._idle and (rare is None or not rare.stash):
                 continue
-            closed = CLOSED if cell._closed() else 0
-            outstanding += cell._traits.room - (cell._room + closed)
+            outstanding += cell._used
             queued += len(cell._queue or ())
             if cell._message is not NOTHING:
                 if cell._started:
@@ -325,5 +324,3 @@ def _with_notes(failure: Failure) -> BaseException:
     for note in reversed(notes):
         failure.exception.add_note(note)
     return failure.exception
-
-

@@ -1,8 +1,8 @@
 """A turn: what one actor does before the next one may.
 
 `turn` is the general one: a coroutine that first does what is urgent, then handles up to a batch
-of messages. `plain_turn` is the same for the common case, plain handlers and nothing urgent, as a
-plain function: no coroutine is made, and trio is not involved.
+of messages. In the common case, a plain handler and nothing urgent, the dispatcher's innermost
+loop handles the first message itself and `plain_rest` those behind it, by plain calls.
 """
 
 from __future__ import annotations
@@ -11,70 +11,62 @@ from collections.abc import Callable
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
-from actors import lifecycle
 from actors.actor import is_async
 from actors.ask import Ask
 from actors.dead_letters import DeadLetterReason
+from actors.errors import ForgottenAwait
+from actors.failing import failed
+from actors.handling import was_stashed
+from actors.lifecycle import attend
 from actors.mailbox import NOTHING
 from actors.states import DRAINING
+from actors.stopping import drain_and_stop
 from actors.waiting import PENDING
 
 if TYPE_CHECKING:
     from actors.cell import Cell
 
 
-def plain_turn(cell: Cell, receive: Callable[[Any], Any], most: int) -> int:
-    """Handle the message in hand and those queued behind it, at most `most`; return how many.
+def plain_rest(cell: Cell, receive: Callable[[Any], Any], most: int) -> int:
+    """After a plain handler has handled the message in hand: up to `most` of those behind it.
 
-    The caller adds the number to `taken` and `handled`; what ended otherwise is corrected here.
-    Leaves the cell ready, idle or suspended.
+    Returns how many; the caller adds that to `taken` and `handled`, and what ended otherwise
+    is corrected here. Leaves the cell ready, idle or suspended.
     """
-    message = cell._message
-    cell._room += 1
-    try:
-        if message.__class__ is Ask:
-            _answer(cell, receive, message)
-        else:
-            result = receive(message)
-            if result.__class__ is CoroutineType:
-                raise cell._forgotten(result, receive)
-    except Exception as error:
-        _plain_failure(cell, message, error)
-        return 1
-    done = 1
-    if cell._plain is receive and (queue := cell._queue):
-        most = min(most, cell._traits.batch, len(queue) + 1)
-        # An element of a deque that the handler may clear (it may stop its actor) is asked for
-        # one by one; their room is given back together.
+    done = 0
+    queue = cell._queue
+    if queue and cell._plain is receive:
+        most = min(most, cell._traits.batch, len(queue))
+        take = queue.popleft
+        message = None
         try:
-            while done < most:
-                cell._message = message = queue.popleft()
-                done += 1
+            for done in range(1, most + 1):  # noqa: B007 - it is how many were taken, at the end
+                cell._message = message = take()
                 if message.__class__ is Ask:
-                    _answer(cell, receive, message)
+                    answer(cell, receive, message)
                 else:
                     result = receive(message)
-                    if result.__class__ is CoroutineType:
-                        raise cell._forgotten(result, receive)
+                    if result is not None and result.__class__ is CoroutineType:
+                        raise forgotten(cell, receive, result)
                 if cell._plain is not receive:
                     break
         except Exception as error:
-            cell._room += done - 1
-            _plain_failure(cell, message, error)
+            cell._used -= done
+            plain_failure(cell, message, error)
             return done
-        cell._room += done - 1
+        # Given back together, once a batch: that is why small mailboxes have batches of one.
+        cell._used -= done
     if cell._plain is receive:
-        queue = cell._queue
-        if queue:
-            cell._message = queue.popleft()
+        cell._message = NOTHING
+        if cell._queue:
+            cell._message = cell._queue.popleft()
             cell._dispatcher.enqueue(cell)
         else:
-            cell._message = NOTHING
             cell._idle = True
         return done
-    if cell._stashed():
+    if was_stashed(cell):
         # It is in the mailbox again, and keeps its room there.
-        cell._room -= 1
+        cell._used += 1
         counters = cell._dispatcher.counters
         counters.taken -= 1
         counters.handled -= 1
@@ -83,8 +75,8 @@ def plain_turn(cell: Cell, receive: Callable[[Any], Any], most: int) -> int:
     return done
 
 
-def _plain_failure(cell: Cell, message: Any, error: Exception) -> None:
-    """The one place where what a plain handler raises becomes a failure of its actor."""
+def plain_failure(cell: Cell, message: Any, error: Exception) -> None:
+    """What a plain handler raised becomes the failure of its actor."""
     counters = cell._dispatcher.counters
     counters.handled -= 1
     counters.failed += 1
@@ -102,16 +94,16 @@ def _failed(cell: Cell, message: Any, error: Exception) -> None:
             rare.deferred.pop(message, None)
         message.failed(error)
         message = message.message
-    lifecycle.failed(cell, error, "receive", message)
+    failed(cell, error, "receive", message)
 
 
 def _take_back_stashed(cell: Cell) -> None:
     """A handler that stashed its message and then raised: the message failed, and stays out."""
-    if cell._stashed() and cell._rare is not None:
+    if was_stashed(cell) and cell._rare is not None:
         cell._rare.stash.pop()
 
 
-def _answer(cell: Cell, receive: Callable[[Any], Any], ask: Ask) -> None:
+def answer(cell: Cell, receive: Callable[[Any], Any], ask: Ask) -> None:
     """Handle an asked message with a plain handler."""
     if ask.value is not PENDING or ask.deadline <= cell._dispatcher.time_seen:
         _expire(cell, ask)
@@ -119,11 +111,17 @@ def _answer(cell: Cell, receive: Callable[[Any], Any], ask: Ask) -> None:
         return
     ask.where = "being handled"
     result = receive(ask.message)
-    if result.__class__ is CoroutineType:
-        raise cell._forgotten(result, receive)
+    if result is not None and result.__class__ is CoroutineType:
+        raise forgotten(cell, receive, result)
     # Stashed, deferred or forwarded: then what the handler returns is no reply.
     if ask.where == "being handled":
         ask.answer(result)
+
+
+def forgotten(cell: Cell, receive: Callable[[Any], Any], coroutine: Any) -> ForgottenAwait:
+    """The error of a handler that returned a coroutine."""
+    coroutine.close()
+    return ForgottenAwait(cell, getattr(receive, "__qualname__", repr(receive)))
 
 
 def _expire(cell: Cell, ask: Ask) -> None:
@@ -149,7 +147,7 @@ async def turn(cell: Cell, most: int) -> None:
         rare = cell._rare
         if rare is not None:
             if rare.urgent:
-                if not await lifecycle.attend(cell):
+                if not await attend(cell):
                     break
                 behaviour = NOTHING
             if rare.senders:
@@ -161,7 +159,7 @@ async def turn(cell: Cell, most: int) -> None:
             queue = cell._queue
             if not queue:
                 if cell._state is DRAINING:
-                    await lifecycle.drain_and_stop(cell)
+                    await drain_and_stop(cell)
                 break
             message = cell._message = queue.popleft()
         if cell._behaviour is not behaviour:
@@ -171,7 +169,7 @@ async def turn(cell: Cell, most: int) -> None:
             receive = actor.receive if behaviour is None else behaviour
             waits = cell._traits.waits if behaviour is None else is_async(behaviour)
         cell._started = True
-        cell._room += 1
+        cell._used -= 1
         counters.taken += 1
         done += 1
         dispatcher.done = done
@@ -188,8 +186,8 @@ async def turn(cell: Cell, most: int) -> None:
                 result = receive(message)
             if waits:
                 result = await result
-            if result.__class__ is CoroutineType:
-                raise cell._forgotten(result, receive)
+            if result is not None and result.__class__ is CoroutineType:
+                raise forgotten(cell, receive, result)
         except Exception as error:
             counters.failed += 1
             _failed(cell, message, error)
@@ -200,8 +198,8 @@ async def turn(cell: Cell, most: int) -> None:
         cell._started = False
         cell._message = NOTHING
         rare = cell._rare
-        if rare is not None and cell._stashed():
-            cell._room -= 1
+        if rare is not None and was_stashed(cell):
+            cell._used += 1
             counters.taken -= 1
             continue
         counters.handled += 1
@@ -222,5 +220,3 @@ def _interrupted(cell: Cell, message: Any) -> None:
         message.stopped("its handler was cancelled")
         message = message.message
     cell._dispatcher.dead_letters.add(cell, message, DeadLetterReason.CANCELLED)
-
-

@@ -1,0 +1,165 @@
+"""What happens when an actor fails: its parent decides, and the decision is carried out."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from actors.failure import ChildFailed, Directive, Escalate, Failure, Restart, Resume, Stop
+from actors.handling import unstash_all
+from actors.incarnation import construct
+from actors.states import (
+    FAILED,
+    RESTARTING,
+    RUNNING,
+    STARTING,
+    STOPPED,
+    STOPPING,
+    enter,
+)
+from actors.stopping import cancel_timers, finish, stop_children
+from actors.watching import end_of_incarnation
+
+if TYPE_CHECKING:
+    from actors.cell import Cell
+
+log = logging.getLogger("actors")
+
+
+def failed(
+    cell: Cell,
+    error: BaseException,
+    during: str,
+    message: object = None,
+    origin: Failure | None = None,
+) -> None:
+    """The actor failed: it handles nothing more until its parent has decided."""
+    rare = cell._rare_part()
+    failure = Failure(cell, error, during, message, cell.incarnation, origin)
+    enter(cell, FAILED)
+    cell._idle = False
+    cell._plain = None
+    rare.failure = failure
+    rare.decision = None
+    if rare.stop_reason is None:
+        cell._parent._decide_about(cell, failure)
+    else:
+        # It was stopping: there is nothing left to decide.
+        log.error("%s; it was stopping", failure.describe(), exc_info=error)
+        decide(cell, Stop())
+
+
+def decide_about(parent: Cell, child: Cell, failure: Failure) -> None:
+    """A child failed: its parent decides on its own next turn."""
+    if parent._state in (STOPPING, STOPPED):
+        decide(child, Stop())
+        return
+    parent._rare_part().signals.append(ChildFailed(child, failure))
+    parent._wake()
+
+
+def child_failed(cell: Cell, signal: ChildFailed) -> None:
+    child = signal.child
+    actor = cell._actor
+    rare = child._rare
+    if rare is None or child._state is not FAILED or rare.failure is not signal.failure:
+        return  # Meanwhile it was stopped, or decided about.
+    assert actor is not None
+    try:
+        directive = actor.child_failed(child, signal.failure)
+        if not isinstance(directive, Directive):
+            raise TypeError(
+                f"{type(actor).__name__}.child_failed returned {directive!r}: "
+                "it returns Escalate(), Restart(), Resume() or Stop()"
+            )
+    except Exception as error:
+        failed(cell, error, "child_failed", signal.failure)
+        return
+    if isinstance(directive, Escalate):
+        failed(cell, signal.failure.exception, "child_failed", None, signal.failure)
+    else:
+        log.error(
+            "%s; its parent decides: %s",
+            signal.failure.describe(),
+            directive,
+            exc_info=signal.failure.exception,
+        )
+        decide(child, directive)
+
+
+def decide(cell: Cell, directive: Directive) -> None:
+    """Tell a failed cell what its parent decided; the cell's own turn carries it out."""
+    rare = cell._rare_part()
+    if isinstance(directive, Resume) and rare.failure is not None:
+        if rare.failure.during in ("__init__", "started"):
+            directive = Restart()
+    if isinstance(directive, Restart):
+        if directive.after > 0:
+
+            def begin() -> None:
+                if cell._state is FAILED and rare.decision is None:
+                    rare.decision = Restart()
+                    cell._wake()
+
+            cell._dispatcher.timers.add(directive.after, None, begin, rare.timers)
+            return
+        if not cell._children and not cell._traits.has_restarting:
+            # Nothing to wait for, so it can be done on the spot; what has to wait is `started()`.
+            new_incarnation(cell)
+            if cell._state is RUNNING and rare.suspended:
+                rare.suspended = False
+                cell._settle()
+            elif cell._state is STARTING:
+                cell._wake()
+            return
+    rare.decision = directive
+    cell._wake()
+
+
+async def carry_out(cell: Cell, directive: Directive) -> None:
+    rare = cell._rare_part()
+    rare.decision = None
+    failure = rare.failure
+    assert failure is not None
+    if isinstance(directive, Resume):
+        enter(cell, RUNNING)
+    elif isinstance(directive, Restart):
+        enter(cell, RESTARTING)
+        cancel_timers(cell)
+        await stop_children(cell)
+        if cell._actor is not None and cell._traits.has_restarting:
+            try:
+                await cell._actor.restarting(failure)
+            except Exception as error:
+                log.exception("%s: restarting() raised; the restart goes on", cell, exc_info=error)
+        new_incarnation(cell)
+    else:
+        await finish(cell, failure)
+
+
+def new_incarnation(cell: Cell) -> None:
+    """The old incarnation ends, for everyone who waits for it; a new one is made."""
+    rare = cell._rare_part()
+    failure = rare.failure
+    assert failure is not None
+    cell._dispatcher.counters.restarts += 1
+    cancel_timers(cell)
+    end_of_incarnation(cell, failure)
+    cell._behaviour = None
+    cell._actor = None
+    if rare.stash:
+        unstash_all(cell)
+    rare.incarnation += 1
+    try:
+        construct(cell)
+    except Exception as error:
+        if cell._state is not FAILED:
+            cell._state = RUNNING  # failed() goes on from a state that can fail
+            failed(cell, error, "__init__")
+            return
+        rare.failure = Failure(cell, error, "__init__")
+        rare.decision = None
+        cell._parent._decide_about(cell, rare.failure)
+        return
+    cell._state = STARTING if cell._traits.has_started else RUNNING
+    rare.urgent = rare.urgent or cell._state is STARTING

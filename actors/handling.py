@@ -1,0 +1,116 @@
+"""What a handler can do with the message in hand and with its own mailbox; see `Context`."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from actors.ask import Ask
+from actors.dead_letters import DeadLetterReason
+from actors.errors import MailboxFull, NotRunning
+from actors.mailbox import NOTHING
+from actors.states import RUNNING, STOPPED
+
+if TYPE_CHECKING:
+    from actors.cell import Cell
+    from actors.ref import ActorRef
+    from actors.timers import Timer
+
+
+def in_hand(cell: Cell, what: str) -> Any:
+    """The message that is being handled, or its Ask.
+
+    Raises:
+        NotRunning: none is.
+    """
+    if cell._message is NOTHING or not (cell._started or cell._dispatcher.current is cell):
+        raise NotRunning(
+            cell._dispatcher.system.name,
+            f"context.{what}() belongs in a handler of {cell}: no message is being handled now",
+        )
+    return cell._message
+
+
+def tell_later(cell: Cell, delay: float, period: float | None, message: object) -> Timer:
+    """See `Context.after` and `Context.every`."""
+    dispatcher = cell._dispatcher
+    dispatcher.check_thread("a timer")
+    if cell._state is STOPPED:
+        raise NotRunning(dispatcher.system.name, f"{cell} has stopped: it has no timers")
+
+    def fire() -> None:
+        try:
+            cell.tell(message)
+        except MailboxFull:
+            # Nobody is there to catch it, so it becomes a dead letter instead of rejected.
+            dispatcher.counters.rejected -= 1
+            dispatcher.dead_letters.add(cell, message, DeadLetterReason.TIMER_MAILBOX_FULL)
+
+    return dispatcher.timers.add(delay, period, fire, cell._rare_part().timers)
+
+
+def become(cell: Cell, handler: Callable[[Any], Any] | None) -> None:
+    """See `Context.become`."""
+    cell._behaviour = handler
+    # The turn that runs now sees that the handler has changed, and settles anew.
+    cell._plain = None
+
+
+def stash(cell: Cell) -> None:
+    """See `Context.stash`."""
+    message = in_hand(cell, "stash")
+    rare = cell._rare_part()
+    name = cell._dispatcher.system.name
+    if rare.stashed_now:
+        raise NotRunning(name, f"{cell} has stashed this message already")
+    if isinstance(message, Ask):
+        if message.where != "being handled":
+            raise NotRunning(
+                name, f"{cell} cannot stash a message after reply_later() or forward()"
+            )
+        message.where = "queued"
+    rare.stash.append(message)
+    rare.stashed_now = True
+    cell._plain = None
+
+
+def was_stashed(cell: Cell) -> bool:
+    """Whether the handler that just ended stashed its message. Asking resets it."""
+    rare = cell._rare
+    if rare is None or not rare.stashed_now:
+        return False
+    rare.stashed_now = False
+    return True
+
+
+def unstash_all(cell: Cell) -> None:
+    """See `Context.unstash_all`."""
+    rare = cell._rare
+    if rare is None or not rare.stash:
+        return
+    # The message in hand, if it was stashed just now, stays stashed until the next time.
+    kept = [rare.stash.pop()] if rare.stashed_now else []
+    if cell._queue is None:
+        cell._queue = deque()
+    cell._queue.extendleft(reversed(rare.stash))
+    rare.stash = kept
+    if cell._idle or (rare.suspended and cell._state is RUNNING):
+        cell._wake()
+
+
+def defer(cell: Cell, ask: Ask) -> None:
+    """Its reply comes later; see `Context.reply_later`."""
+    ask.where = "deferred"
+    cell._rare_part().deferred[ask] = None
+
+
+def forward(cell: Cell, ref: ActorRef) -> None:
+    """See `Context.forward`."""
+    message = in_hand(cell, "forward")
+    if not isinstance(message, Ask):
+        ref.tell(message)
+    elif message.where == "being handled":
+        ref._take_over(message)
+    else:
+        ref.tell(message.message)

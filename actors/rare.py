@@ -1,0 +1,80 @@
+"""The part of a cell that most actors never need: made when one does."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from typing import TYPE_CHECKING, Any
+
+from actors.waiting import Waiter
+
+if TYPE_CHECKING:
+    from actors.ask import Ask
+    from actors.cell import Cell
+    from actors.failure import Directive, ExitReason, Failure
+    from actors.timers import Timer
+
+
+class SendWait(Waiter):
+    """A `send` that waits for room."""
+
+    __slots__ = ("message",)
+
+    def __init__(self, target: Cell, message: object) -> None:
+        super().__init__(target)
+        self.message = message
+
+    def abandoned(self) -> None:
+        super().abandoned()
+        if self.holder is not None and self.holder._rare is not None:
+            self.holder._rare.senders.pop(self, None)
+
+
+class Rare:
+    """What most actors never need, made when one does."""
+
+    __slots__ = (
+        "asides_context",
+        "decision",
+        "deferred",
+        "failure",
+        "helper_waits",
+        "incarnation",
+        "killed",
+        "limit",
+        "senders",
+        "signals",
+        "starter",
+        "stash",
+        "stashed_now",
+        "stop_reason",
+        "stop_waiters",
+        "suspended",
+        "timers",
+        "urgent",
+        "watchers",
+        "watching",
+    )
+
+    def __init__(self) -> None:
+        self.urgent = False
+        """Something comes before the next message."""
+        self.suspended = False
+        """Neither ready nor idle: only `_wake` schedules it."""
+        self.signals: deque[object] = deque()
+        self.senders: OrderedDict[SendWait | Ask, None] = OrderedDict()
+        self.stash: list[object] = []
+        self.stashed_now = False
+        self.deferred: dict[Ask, None] = {}
+        self.timers: dict[Timer, None] = {}
+        self.watchers: dict[Cell, None] = {}
+        self.watching: dict[Cell, None] = {}
+        self.stop_waiters: list[Waiter] = []
+        self.helper_waits: dict[Waiter, None] = {}
+        self.starter: Waiter | None = None
+        self.failure: Failure | None = None
+        self.decision: Directive | None = None
+        self.stop_reason: ExitReason | None = None
+        self.killed = False
+        self.limit: Timer | None = None
+        self.incarnation = 1
+        self.asides_context: Any = None

@@ -1,0 +1,109 @@
+"""How an actor begins: `spawn` and `start`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from actors.actor import actor_class
+from actors.address import check_name
+from actors.cell import Cell
+from actors.errors import NameTaken, NotRunning
+from actors.failure import ExitReason
+from actors.incarnation import construct
+from actors.states import RUNNING, STARTING, STOPPED, STOPPING
+from actors.stopping import kill, terminate
+from actors.waiting import Waiter
+
+if TYPE_CHECKING:
+    from actors.actor import Actor
+    from actors.root import Root
+
+
+def spawn(
+    parent: Cell | Root, recipe: Callable[..., Actor], args: tuple[Any, ...], name: str | None
+) -> Cell:
+    """Make a child of `parent`. Its constructor runs here; its `started()` runs on its own turn.
+
+    Raises:
+        NotAnActor, NameTaken, InvalidAddress: as their texts say.
+        NotRunning, SystemClosed: the parent has stopped, or stops.
+        WrongThread: called from a thread that does not run the system.
+        Exception: whatever the constructor raised; nothing is spawned then.
+    """
+    dispatcher = parent._dispatcher
+    dispatcher.check_thread("spawn")
+    dispatcher.check_open()
+    cls = actor_class(recipe)
+    traits = cls._traits
+    if parent._state in (STOPPING, STOPPED):
+        raise NotRunning(
+            dispatcher.system.name, f"{parent} is {parent._state.value}: it spawns no more children"
+        )
+    children = parent._children
+    if children is None:
+        children = parent._children = {}
+    if name is None:
+        name = f"{traits.name}~{dispatcher.env.next_id()}"
+    else:
+        check_name(name)
+        if name in children:
+            raise NameTaken(name, children[name])
+    cell = Cell(dispatcher, parent, name, traits, recipe, args)
+    children[name] = cell
+    try:
+        construct(cell)
+    except BaseException:
+        _undo(cell)
+        raise
+    if traits.has_started:
+        cell._rare_part().urgent = True
+        dispatcher.enqueue(cell)
+    else:
+        cell._state = RUNNING
+        if cell._queue is None and cell._rare is None:
+            cell._idle = True
+        else:
+            # The constructor has sent to its own ref already, or has made timers or children.
+            cell._settle()
+    return cell
+
+
+async def start(
+    parent: Cell | Root, recipe: Callable[..., Actor], args: tuple[Any, ...], name: str | None
+) -> Cell:
+    """As `spawn`, and wait until `started()` has returned. A checkpoint.
+
+    If cancelled, the child is stopped at once.
+
+    Raises:
+        Exception: whatever `started()` raised; the child is gone then, and its name is free.
+        ActorStopped: it was stopped before `started()` had returned.
+        otherwise as `spawn`.
+    """
+    await trio.lowlevel.checkpoint_if_cancelled()
+    cell = spawn(parent, recipe, args, name)
+    dispatcher = cell._dispatcher
+    if cell._state is not STARTING:
+        if dispatcher.current is None:
+            await dispatcher.give_way()
+        return cell
+    waiter = Waiter(cell)
+    cell._rare_part().starter = waiter
+    try:
+        await cell._wait_as(dispatcher.current or dispatcher.cell_of_task(), waiter)
+    except trio.Cancelled:
+        kill(cell)
+        raise
+    return cell
+
+
+def _undo(cell: Cell) -> None:
+    """The constructor raised: what it spawned or sent is not to stay."""
+    cell._close_door()
+    cell._state = STOPPING
+    for child in tuple((cell._children or {}).values()):
+        kill(child)
+    terminate(cell, ExitReason.KILLED)

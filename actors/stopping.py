@@ -1,0 +1,213 @@
+"""How an actor ends: gracefully, by its time running out, or by being killed.
+
+`stop` and `kill` never wait: they note what is wanted and wake the cell, whose own turn does it.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from actors.ask import Ask
+from actors.dead_letters import DeadLetterReason
+from actors.errors import ActorStopped
+from actors.failure import ExitReason, Failure
+from actors.mailbox import NOTHING
+from actors.states import DRAINING, RUNNING, STOPPED, STOPPING, enter
+from actors.waiting import Waiter
+from actors.watching import end_of_incarnation
+
+if TYPE_CHECKING:
+    from actors.cell import Cell
+
+log = logging.getLogger("actors")
+
+
+def stop(cell: Cell, reason: ExitReason) -> None:
+    """Begin a graceful stop. Twice is once."""
+    state = cell._state
+    if state in (STOPPING, STOPPED, DRAINING):
+        return
+    if cell._idle and not cell._children and not cell._traits.has_stopped:
+        rare = cell._rare
+        if rare is None or not rare.stash:
+            cell._close_door()
+            terminate(cell, reason)
+            return
+    rare = cell._rare_part()
+    if rare.stop_reason is not None:
+        return
+    rare.stop_reason = reason
+    cell._close_door()
+    # What waits for room was not queued before the stop.
+    _turn_away_senders(cell)
+    seconds = cell._traits.cls.shutdown
+    rare.limit = cell._dispatcher.timers.add(
+        seconds, None, functools.partial(_too_long, cell, seconds), {}
+    )
+    if state is RUNNING:
+        enter(cell, DRAINING)
+    cell._wake()
+
+
+def _too_long(cell: Cell, seconds: float) -> None:
+    if cell._state in (STOPPING, STOPPED):
+        return
+    log.warning(
+        "%s did not finish what was queued within %g s of its stop: it is cancelled", cell, seconds
+    )
+    kill(cell)
+
+
+def kill(top: Cell) -> None:
+    """Stop an actor and all below it now: running handlers are cancelled, hooks still run."""
+    todo = [top]
+    while todo:
+        cell = todo.pop()
+        if cell._state is STOPPED:
+            continue
+        todo.extend((cell._children or {}).values())
+        if cell._idle and not cell._children and not cell._traits.has_stopped:
+            cell._close_door()
+            leave_unhandled(cell, DeadLetterReason.CANCELLED)
+            terminate(cell, ExitReason.KILLED)
+            continue
+        rare = cell._rare_part()
+        if rare.killed:
+            continue
+        rare.killed = True
+        cell._close_door()
+        _turn_away_senders(cell)
+        if cell._state is not STOPPING:
+            cell._dispatcher.cancel(cell)
+            cell._wake()
+
+
+async def drain_and_stop(cell: Cell) -> None:
+    """The queue of a draining cell is empty."""
+    await finish(cell, cell._rare_part().stop_reason or ExitReason.NORMAL)
+
+
+async def finish(cell: Cell, reason: ExitReason | Failure) -> None:
+    rare = cell._rare_part()
+    enter(cell, STOPPING)
+    cell._close_door()
+    if rare.limit is not None:
+        rare.limit.cancel()
+    cancel_timers(cell)
+    leave_unhandled(
+        cell,
+        DeadLetterReason.CANCELLED if rare.killed else DeadLetterReason.UNHANDLED_AT_STOP,
+    )
+    await stop_children(cell)
+    actor = cell._actor
+    if actor is not None and cell._traits.has_stopped:
+        seconds = cell._traits.cls.shutdown
+        with trio.move_on_after(seconds) as scope:
+            try:
+                await actor.stopped()
+            except Exception as error:
+                log.exception("%s: stopped() raised; it has stopped", cell, exc_info=error)
+            except trio.Cancelled:
+                # By its own limit or, at the very end of the system, by that one.
+                if not scope.cancel_called:
+                    terminate(cell, ExitReason.KILLED)
+                raise
+        if scope.cancelled_caught:
+            log.warning("%s: stopped() took longer than %g s: it was cancelled", cell, seconds)
+    if rare.killed and reason is ExitReason.SHUTDOWN:
+        reason = ExitReason.KILLED
+    terminate(cell, reason)
+
+
+async def stop_children(cell: Cell) -> None:
+    """Stop the children, the youngest first, each before the next (all at once if killed)."""
+    children = cell._children
+    if not children:
+        return
+    for child in tuple(reversed(children.values())):
+        if cell._rare_part().killed:
+            kill(child)
+        else:
+            stop(child, ExitReason.SHUTDOWN)
+        if child._state is not STOPPED:
+            waiter = Waiter(child)
+            child._rare_part().stop_waiters.append(waiter)
+            await cell._wait_as(cell, waiter)
+
+
+def _turn_away_senders(cell: Cell) -> None:
+    rare = cell._rare
+    if rare is None:
+        return
+    while rare.senders:
+        waiter, _ = rare.senders.popitem(last=False)
+        counters = cell._dispatcher.counters
+        counters.at_the_door += 1
+        if isinstance(waiter, Ask):
+            counters.rejected += 1
+            waiter.stopped("it stopped before it had room")
+        else:
+            cell._dispatcher.dead_letters.add(cell, waiter.message, DeadLetterReason.STOPPED)
+            waiter.resolve()
+
+
+def leave_unhandled(cell: Cell, reason: DeadLetterReason) -> None:
+    """What is left in the mailbox and the stash becomes dead letters."""
+    left: list[Any] = []
+    rare = cell._rare
+    if rare is not None:
+        left.extend(rare.stash)
+        rare.stash = []
+    if cell._message is not NOTHING and not cell._started:
+        left.append(cell._message)
+        cell._message = NOTHING
+    if cell._queue:
+        left.extend(cell._queue)
+    cell._queue = None
+    dispatcher = cell._dispatcher
+    for item in left:
+        cell._used -= 1
+        dispatcher.counters.taken += 1
+        if isinstance(item, Ask):
+            if not item.stopped(f"{reason.value}"):
+                dispatcher.counters.expired += 1
+                continue
+            item = item.message
+        dispatcher.dead_letters.add(cell, item, reason)
+
+
+def cancel_timers(cell: Cell) -> None:
+    if cell._rare is not None:
+        for timer in tuple(cell._rare.timers):
+            timer.cancel()
+
+
+def terminate(cell: Cell, reason: ExitReason | Failure) -> None:
+    """The actor has stopped for good: everyone who waits for that is told, and all is let go."""
+    enter(cell, STOPPED)
+    cell._idle = False
+    end_of_incarnation(cell, reason)
+    cell._actor = None
+    cell._behaviour = None
+    cell._plain = None
+    cell._queue = None
+    siblings = cell._parent._children
+    if siblings is not None and siblings.get(cell._name) is cell:
+        del siblings[cell._name]
+    cell._parent._child_stopped(cell, reason)
+    rare = cell._rare
+    if rare is None:
+        return
+    if rare.limit is not None:
+        rare.limit.cancel()
+    cancel_timers(cell)
+    waiters, rare.stop_waiters = rare.stop_waiters, []
+    for waiter in waiters:
+        waiter.resolve()
+    if rare.starter is not None:
+        starter, rare.starter = rare.starter, None
+        starter.resolve(error=ActorStopped(cell, None, "it was stopped before it had started"))
