@@ -106,7 +106,7 @@ class Actor:
         """
 
     def child_failed(self, child: ActorRef, failure: Failure) -> Directive:
-        """Decide about a child that failed: Escalate (what the base class does), Restart, Resume, Stop.
+        """Decide about a failed child: Escalate (as the base class does), Restart, Resume or Stop.
 
         The child waits, its mailbox kept, until this returns. If it raises, this actor failed.
         """

@@ -1,9 +1,10 @@
-"""Request and reply: the envelope of an ask, its one-shot reply, and asks that wait on themselves."""
+"""Request and reply: an ask's envelope, its one-shot reply, and asks that wait on themselves."""
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
+
+import trio
 
 from actors.errors import ActorFailed, ActorStopped, AskCycle, AskTimeout
 from actors.waiting import PENDING, Waiter
@@ -21,9 +22,15 @@ class Ask(Waiter):
     __slots__ = ("asker", "deadline", "expected", "message", "timeout", "where")
 
     holder: Cell
-    timeout: float
 
-    def __init__(self, message: object, asker: Cell | None, holder: Cell) -> None:
+    def __init__(
+        self,
+        message: object,
+        asker: Cell | None,
+        holder: Cell,
+        deadline: float,
+        timeout: float | None,
+    ) -> None:
         # Not super().__init__(): a call saved on the path of every ask.
         self.holder = holder
         self.value: Any = PENDING
@@ -32,7 +39,8 @@ class Ask(Waiter):
         self.task = None
         self.message = message
         self.asker = asker
-        self.deadline = math.inf
+        self.deadline = deadline
+        self.timeout = timeout
         self.expected: dict[Ask, None] | None = None
         self.where = "queued"
 
@@ -40,9 +48,20 @@ class Ask(Waiter):
         """Give the asker its reply. False if nobody waits for it any more."""
         if self.value is not PENDING:
             return False
-        if self.expected is not None:
-            self.expected.pop(self, None)
-        return self.resolve(value, error)
+        expected = self.expected
+        if expected is not None:
+            expected.pop(self, None)
+        # As Waiter.resolve, without the call.
+        self.value = value
+        self.error = error
+        cell = self.aside
+        if cell is not None:
+            self.aside = None
+            cell._dispatcher.enqueue(cell)
+        elif (task := self.task) is not None:
+            self.task = None
+            trio.lowlevel.reschedule(task)
+        return True
 
     def failed(self, cause: BaseException) -> bool:
         """The handler raised."""
@@ -54,7 +73,7 @@ class Ask(Waiter):
 
     def expire(self) -> None:
         """The time is up."""
-        error = AskTimeout(self.holder, self.message, self.timeout, self.where)
+        error = AskTimeout(self.holder, self.message, self.timeout or 0.0, self.where)
         if self.resolve(None, error):
             self._nobody_waits()
 

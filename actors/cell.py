@@ -12,11 +12,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import trio
 
-from actors.actor import is_async
 from actors.address import Address
 from actors.ask import Ask, check_cycle, find_chain
 from actors.dead_letters import DeadLetterReason
@@ -26,7 +26,6 @@ from actors.mailbox import NO_MORE, NOTHING
 from actors.rare import Rare, SendWait
 from actors.ref import ActorRef
 from actors.states import DRAINING, RUNNING, STARTING, STOPPED, State
-from actors.timers import check_seconds
 from actors.waiting import PENDING, Waiter
 from actors.watching import unwatch, watch
 
@@ -42,7 +41,6 @@ class Cell(ActorRef):
     __slots__ = (
         "_actor",
         "_args",
-        "_behaviour",
         "_children",
         "_dispatcher",
         "_idle",
@@ -54,7 +52,6 @@ class Cell(ActorRef):
         "_queue",
         "_rare",
         "_recipe",
-        "_started",
         "_state",
         "_steps",
         "_traits",
@@ -83,16 +80,13 @@ class Cell(ActorRef):
         self._used = 0
         self._limit = traits.room
         self._idle = False
-        # The message that is handled now or next; see _started.
+        # The message that is handled now or next.
         self._message: Any = NOTHING
         self._queue: deque[Any] | None = None
         # The bound handler if it is plain and nothing is special: the dispatcher's fast path.
         self._plain: Callable[[Any], Any] | None = None
-        self._behaviour: Callable[[Any], Any] | None = None
         self._actor: Actor | None = None
         self._state: State = STARTING
-        # Whether a turn has taken _message out of the mailbox (fast turns never leave it to see).
-        self._started = False
         # The suspended turn of an actor set aside, and the worker of one that waits on trio.
         self._steps: Steps | None = None
         self._worker: Worker | None = None
@@ -166,22 +160,33 @@ class Cell(ActorRef):
         await self._wait_as(asker, waiter)
 
     async def ask(self, message: Any, timeout: float | None = 5.0) -> Any:
-        if isinstance(message, type):
+        if message.__class__ is type:
             raise NotAMessage(message, f"is a class; ask takes an instance: {message.__name__}()")
         dispatcher = self._dispatcher
         asker = dispatcher.current
         if asker is None:
             return await self._ask_from_task(message, timeout)
-        if timeout is not None and not (type(timeout) is float and 0.0 <= timeout <= 1e9):
-            timeout = check_seconds(timeout, "timeout")
-        ask = Ask(message, asker, self)
+        # Written out rather than called: this is the path of every ask between actors.
+        timers = dispatcher.timers
+        expected = timers.asks.get(timeout)
+        if expected is None:
+            expected = timers.asks_within(timeout)
+        deadline = timers.clock() + timeout if timeout is not None else inf
+        ask = Ask(message, asker, self, deadline, timeout)
         if self is asker or self._waiting is not None or self._rare is not None:
             check_cycle(self, asker)
-        self._put_ask(ask)
-        if timeout is not None and ask.value is PENDING:
-            dispatcher.timers.expect(ask, timeout)
-        # As Waiter.wait, without the call.
+        if self._idle:
+            self._idle = False
+            self._used += 1
+            self._message = ask
+            dispatcher.enqueue(self)
+        else:
+            self._put_ask(ask)
         if ask.value is PENDING:
+            ask.expected = expected
+            expected[ask] = None
+            if deadline < timers.next:
+                timers.wake_at(deadline)
             asker._waiting = ask
             try:
                 await ask
@@ -198,11 +203,11 @@ class Cell(ActorRef):
         """An ask from a trio task: any task, or one in a nursery that a handler has opened."""
         dispatcher = self._dispatcher
         dispatcher.check_thread("ask")
-        if timeout is not None:
-            timeout = check_seconds(timeout, "timeout")
+        timers = dispatcher.timers
+        timers.asks_within(timeout)
         await trio.lowlevel.checkpoint_if_cancelled()
         asker = dispatcher.cell_of_task()
-        ask = Ask(message, asker, self)
+        ask = Ask(message, asker, self, inf, timeout)
         if asker is not None:
             check_cycle(self, asker)
             self._put_ask(ask)
@@ -212,7 +217,7 @@ class Cell(ActorRef):
         if ask.value is not PENDING:
             await dispatcher.give_way()
         elif timeout is not None:
-            dispatcher.timers.expect(ask, timeout)
+            timers.expect(ask, timeout)
         return await self._wait_as(asker, ask)
 
     async def stopped(self) -> None:
@@ -345,10 +350,15 @@ class Cell(ActorRef):
     def _busy(self) -> bool:
         """Whether a handler or hook of it runs or waits now."""
         return (
-            self._started
-            or self._steps is not None
-            or self._worker is not None
-            or self._dispatcher.current is self
+            self._steps is not None or self._worker is not None or self._dispatcher.current is self
+        )
+
+    def _handles(self) -> bool:
+        """Whether a message is being handled now."""
+        return (
+            self._message is not NOTHING
+            and self._busy()
+            and (self._rare is None or not self._rare.attending)
         )
 
     # -- as a parent
@@ -422,7 +432,6 @@ class Cell(ActorRef):
 
     def _settle(self) -> None:
         """After a turn: ready again, idle, or suspended until something wakes it."""
-        self._started = False
         state = self._state
         if state is STOPPED:
             return
@@ -450,8 +459,8 @@ class Cell(ActorRef):
         rare = self._rare
         if rare is not None and (rare.senders or rare.urgent):
             return None
-        if self._behaviour is not None:
-            return None if is_async(self._behaviour) else self._behaviour
+        if rare is not None and rare.behaviour is not None:
+            return None if rare.behaviour_waits else rare.behaviour
         if self._traits.waits or self._actor is None:
             return None
         return self._actor.receive

@@ -130,7 +130,7 @@ class Context:
         handling.unstash_all(self._cell)
 
     def reply_later(self) -> Reply:
-        """Take over the reply to the message that is being handled; what the handler returns is none.
+        """Take over the reply to the message in hand; what the handler returns is then none.
 
         For a message that was told and not asked it is a Reply that nobody wants.
 

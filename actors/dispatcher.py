@@ -90,7 +90,8 @@ class Dispatcher:
         self.enqueue: Callable[[Cell], None] = self._not_running
         self.current: Cell | None = None
         """The cell whose turn is being stepped right now, by this very call stack."""
-        self.done = 0
+        self.stepping = False
+        """Whether that turn is a coroutine, which counts its messages one by one."""
         self.time_seen = 0.0
         self._parked: list[Worker] = []
         self._by_task: dict[trio.lowlevel.Task, Worker] = {}
@@ -279,8 +280,12 @@ class Dispatcher:
                         return _NOTHING_READY
                     self.current = cell
                     receive = cell._plain
-                    if receive is None and (receive := self._plain_at_first(cell)) is None:
-                        ran = self._step_on_lead(worker, cell, min(left, TURN))
+                    if receive is None:
+                        receive = self._plain_at_first(cell)
+                    if receive is None:
+                        before = counters.taken
+                        self._step_on_lead(worker, cell)
+                        ran = counters.taken - before or 1
                         left -= ran
                         stepped += ran
                         if worker.cell is not None:
@@ -325,35 +330,27 @@ class Dispatcher:
         cell._plain = handler = cell._plain_handler()
         return handler
 
-    def _step_on_lead(self, worker: Worker, cell: Cell, most: int) -> int:
-        """Begin or go on with a turn that is a coroutine; return how many messages it handled.
+    def _step_on_lead(self, worker: Worker, cell: Cell) -> None:
+        """Begin or go on with a turn that is a coroutine.
 
         If it has to wait on trio, `worker.cell` is set: then it goes on in `_relay`.
         """
-        self.done = 0
         aside: Context | None = None
         steps = cell._steps
-        rare = cell._rare
-        if steps is not None:
+        if steps is None:
+            if cell._waits:
+                self._hand_over(cell, turn(cell, TURN).__await__(), _BEGIN)
+                return
+            steps = turn(cell, TURN).__await__()
+        else:
             cell._steps = None
+            rare = cell._rare
             if rare is not None and rare.asides_context is not None:
                 aside, rare.asides_context = rare.asides_context, None
-                trap = aside.run(next, steps, DONE)
-            else:
-                trap = next(steps, DONE)
-        else:
-            if cell._waits:
-                # Its last turn had to wait on trio. Where many such actors are ready, each gets a
-                # worker at once, instead of leadership passing from one to the next, a tick each.
-                other = self._employ()
-                other.cell = cell
-                other.steps = turn(cell, most).__await__()
-                other.trap = _BEGIN
-                cell._worker = other
-                return 1
-            # Iterated, not sent to: the end of an iteration costs no StopIteration object.
-            steps = turn(cell, most).__await__()
-            trap = next(steps, DONE)
+        self.stepping = True
+        # Iterated, not sent to: the end of an iteration costs no StopIteration object.
+        trap = next(steps, DONE) if aside is None else aside.run(next, steps, DONE)
+        self.stepping = False
         if trap is DONE:
             self._turn_ended(cell)
         elif isinstance(trap, Waiter) and cancel_status(worker.task) is worker.status:
@@ -367,7 +364,20 @@ class Dispatcher:
             worker.steps = steps
             worker.trap = trap
             cell._worker = worker
-        return self.done or 1
+
+    def _hand_over(self, cell: Cell, steps: Steps, trap: object, *, doomed: bool = False) -> None:
+        """Let another worker go on with a turn.
+
+        For an actor whose last turn had to wait on trio: where many such actors are ready, each
+        gets a worker at once, instead of leadership passing from one to the next, a tick each.
+        And for one that was set aside and is cancelled (`doomed`).
+        """
+        other = self._employ()
+        other.cell = cell
+        other.steps = steps
+        other.trap = trap
+        other.doomed = doomed
+        cell._worker = other
 
     def _turn_ended(self, cell: Cell) -> None:
         cell._worker = None
@@ -422,21 +432,25 @@ class Dispatcher:
 
     def _step(self, cell: Cell, steps: Steps, value: Any) -> Any:
         self.current = cell
+        self.stepping = True
         try:
             return steps.send(value)
         except StopIteration:
             return DONE
         finally:
             self.current = None
+            self.stepping = False
 
     def _throw(self, cell: Cell, steps: Steps, error: BaseException) -> Any:
         self.current = cell
+        self.stepping = True
         try:
             return steps.throw(error)
         except StopIteration:
             return DONE
         finally:
             self.current = None
+            self.stepping = False
 
     def cancel(self, cell: Cell) -> None:
         """Cancel the handler or hook that the cell waits in, if it waits."""
@@ -450,13 +464,10 @@ class Dispatcher:
             # Trio's rules say what a cancelled `finally` may do, so it is cancelled on a task.
             waiter.aside = None
             steps, cell._steps = cell._steps, None
-            worker = self._employ()
-            worker.cell, worker.steps, worker.trap = cell, steps, waiter
-            worker.doomed = True
-            cell._worker = worker
+            self._hand_over(cell, steps, waiter, doomed=True)
 
     def abandon_hooks(self) -> None:
-        """Cancel whatever still waits on trio, `stopped()` hooks too. (Waits for children go on.)"""
+        """Cancel what still waits on trio, `stopped()` hooks too. (Waits for children go on.)"""
         for worker in tuple(self._by_task.values()):
             cell = worker.cell
             if cell is not None and cell._waiting is None and worker.scope is not None:

@@ -26,7 +26,7 @@ class Pacer(Protocol):
         """A slice of work begins."""
 
     def grant(self, done: int) -> int:
-        """How many messages may run before the next call, after `done` ran. 0: the slice is over."""
+        """How many messages may run before the next call, after `done` ran; 0: no more now."""
 
 
 class ClockPacer:

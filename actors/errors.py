@@ -166,7 +166,7 @@ class NotAMessage(ActorError, TypeError):
 
 
 class NotAnActor(ActorError, TypeError):
-    """Only a subclass of Actor, or a functools.partial of one, can be spawned. Attribute: `value`."""
+    """Only an Actor class, or a functools.partial of one, can be spawned. Attribute: `value`."""
 
     def __init__(self, value: object, why: str) -> None:
         self.value = value

@@ -90,9 +90,10 @@ def child_failed(cell: Cell, signal: ChildFailed) -> None:
 def decide(cell: Cell, directive: Directive) -> None:
     """Tell a failed cell what its parent decided; the cell's own turn carries it out."""
     rare = cell._rare_part()
-    if isinstance(directive, Resume) and rare.failure is not None:
-        if rare.failure.during in ("__init__", "started"):
-            directive = Restart()
+    failure = rare.failure
+    assert failure is not None
+    if isinstance(directive, Resume) and failure.during in ("__init__", "started"):
+        directive = Restart()
     if isinstance(directive, Restart):
         if directive.after > 0:
 
@@ -145,7 +146,7 @@ def new_incarnation(cell: Cell) -> None:
     cell._dispatcher.counters.restarts += 1
     cancel_timers(cell)
     end_of_incarnation(cell, failure)
-    cell._behaviour = None
+    rare.behaviour = None
     cell._actor = None
     if rare.stash:
         unstash_all(cell)

@@ -6,10 +6,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from actors.actor import is_async
 from actors.ask import Ask
 from actors.dead_letters import DeadLetterReason
 from actors.errors import MailboxFull, NotRunning
-from actors.mailbox import NOTHING
 from actors.states import RUNNING, STOPPED
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def in_hand(cell: Cell, what: str) -> Any:
     Raises:
         NotRunning: none is.
     """
-    if cell._message is NOTHING or not (cell._started or cell._dispatcher.current is cell):
+    if not cell._handles():
         raise NotRunning(
             cell._dispatcher.system.name,
             f"context.{what}() belongs in a handler of {cell}: no message is being handled now",
@@ -52,7 +52,9 @@ def tell_later(cell: Cell, delay: float, period: float | None, message: object) 
 
 def become(cell: Cell, handler: Callable[[Any], Any] | None) -> None:
     """See `Context.become`."""
-    cell._behaviour = handler
+    rare = cell._rare_part()
+    rare.behaviour = handler
+    rare.behaviour_waits = handler is not None and is_async(handler)
     # The turn that runs now sees that the handler has changed, and settles anew.
     cell._plain = None
 

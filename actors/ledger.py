@@ -50,7 +50,7 @@ class Ledger:
 
 
 class Counters:
-    """The running counts. `taken`: out of mailboxes; `at_the_door`: sent, but never in a mailbox."""
+    """The running counts. `taken`: out of a mailbox; `at_the_door`: sent, but never in one."""
 
     __slots__ = (
         "at_the_door",

@@ -19,11 +19,20 @@ from actors.stopping import finish, leave_unhandled, stop_children, terminate
 
 if TYPE_CHECKING:
     from actors.cell import Cell
+    from actors.rare import Rare
 
 
 async def attend(cell: Cell) -> bool:
     """Do what is urgent. Returns whether messages may be handled now."""
     rare = cell._rare_part()
+    rare.attending = True
+    try:
+        return await _attend(cell, rare)
+    finally:
+        rare.attending = False
+
+
+async def _attend(cell: Cell, rare: Rare) -> bool:
     while True:
         rare.urgent = False
         state = cell._state

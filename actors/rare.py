@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from actors.waiting import Waiter
@@ -34,6 +35,9 @@ class Rare:
 
     __slots__ = (
         "asides_context",
+        "attending",
+        "behaviour",
+        "behaviour_waits",
         "decision",
         "deferred",
         "failure",
@@ -78,3 +82,7 @@ class Rare:
         self.limit: Timer | None = None
         self.incarnation = 1
         self.asides_context: Any = None
+        self.attending = False
+        """Its turn does what is urgent: the message in hand, if any, has not begun."""
+        self.behaviour: Callable[[Any], Any] | None = None
+        self.behaviour_waits = False

@@ -111,6 +111,7 @@ class ActorRef(abc.ABC):
 
     def _unwatched_by(self, watcher: Cell) -> None:
         """No longer. Never watched is no error."""
+        return
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.address}>"

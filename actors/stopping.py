@@ -162,7 +162,7 @@ def leave_unhandled(cell: Cell, reason: DeadLetterReason) -> None:
     if rare is not None:
         left.extend(rare.stash)
         rare.stash = []
-    if cell._message is not NOTHING and not cell._started:
+    if cell._message is not NOTHING:
         left.append(cell._message)
         cell._message = NOTHING
     if cell._queue:
@@ -192,7 +192,6 @@ def terminate(cell: Cell, reason: ExitReason | Failure) -> None:
     cell._idle = False
     end_of_incarnation(cell, reason)
     cell._actor = None
-    cell._behaviour = None
     cell._plain = None
     cell._queue = None
     siblings = cell._parent._children
@@ -202,6 +201,7 @@ def terminate(cell: Cell, reason: ExitReason | Failure) -> None:
     rare = cell._rare
     if rare is None:
         return
+    rare.behaviour = None
     if rare.limit is not None:
         rare.limit.cancel()
     cancel_timers(cell)

@@ -64,9 +64,9 @@ class ActorSystem:
     queued is handled first. What is left after `stop_within` seconds is cancelled, and reported
     in the log. Leaving it by an exception cancels running handlers at once. `stopped()` hooks run
     in both cases, for their actor's `shutdown` seconds at the most, and `stop_within` seconds
-    after a cancellation they are cancelled too. Until the block is left, a cancellation from outside
-    reaches only the body, so a body's `finally` can still talk to its actors. No task is left
-    behind. A handler that shields itself from cancellation, or a thread that cannot be
+    after a cancellation they are cancelled too. Until the block is left, a cancellation from
+    outside reaches only the body, so a body's `finally` can still talk to its actors. No task is
+    left behind. A handler that shields itself from cancellation, or a thread that cannot be
     cancelled, is waited for, as everywhere in trio.
 
     Raises:
@@ -175,7 +175,7 @@ class ActorSystem:
             self._dispatcher.close()
 
     def _end(self, error: BaseException | None, crash: BaseException | None) -> bool:
-        """Close the scope and raise what is to be raised. True: the body's exception is absorbed."""
+        """Close the scope, raise what is to be raised. True: the body's exception is absorbed."""
         absorbed = self._scope.__exit__(
             type(error) if error is not None else None,
             error,
@@ -294,10 +294,10 @@ class ActorSystem:
             outstanding += cell._used
             queued += len(cell._queue or ())
             if cell._message is not NOTHING:
-                if cell._started:
-                    in_flight += 1
-                elif self._dispatcher.current is not cell:
+                if not cell._handles():
                     queued += 1
+                elif self._dispatcher.current is not cell or self._dispatcher.stepping:
+                    in_flight += 1
             if rare is not None:
                 queued += len(rare.stash) - rare.stashed_now
                 queued += sum(isinstance(signal, Terminated) for signal in rare.signals)

@@ -1,4 +1,4 @@
-"""Everything that happens later, of a whole system: one heap, one task, and a queue a timeout value.
+"""All that happens later, of a whole system: one heap, one task, and a queue a timeout value.
 
 Timers that are due fire in the order of their deadlines, and in the order made where those are
 equal. Asks with the same timeout expire in the order made, so they need no heap: a dict keeps
@@ -63,8 +63,8 @@ class Timers:
         self._heap: list[tuple[float, int, Timer]] = []
         self._made = 0
         self._cancelled = 0
-        self._asks: dict[float, dict[Ask, None]] = {}
-        self._next = math.inf
+        self.asks: dict[float | None, dict[Ask, None]] = {}
+        self.next = math.inf
         self._scope: trio.CancelScope | None = None
         self._ended = False
 
@@ -77,31 +77,38 @@ class Timers:
     ) -> Timer:
         """Call `action` in `delay` seconds, and then each `period` seconds if that is not None.
 
-        While it can still happen, the timer is a key of `owner`. Beats that were missed are skipped.
+        While it can still happen, it is a key of `owner`. Beats that were missed are skipped.
         """
         timer = Timer(self, self.clock() + delay, period, action, owner)
         self._push(timer)
-        if timer.deadline < self._next:
-            self._wake_at(timer.deadline)
+        if timer.deadline < self.next:
+            self.wake_at(timer.deadline)
         return timer
 
+    def asks_within(self, timeout: float | None) -> dict[Ask, None]:
+        """Where asks with this timeout are kept, in the order made. (`asks` once it is there.)
+
+        Raises:
+            TypeError, ValueError: `timeout` is no number of seconds.
+        """
+        if timeout is None:
+            return {}
+        check_seconds(timeout, "timeout")
+        return self.asks.setdefault(timeout, {})
+
     def expect(self, ask: Ask, timeout: float) -> None:
-        """Expire `ask` in `timeout` seconds, unless `forget` comes first."""
-        ask.timeout = timeout
+        """Expire `ask` in `timeout` seconds, unless it is answered before."""
         ask.deadline = deadline = self.clock() + timeout
-        asks = self._asks.get(timeout)
-        if asks is None:
-            asks = self._asks[timeout] = {}
-        ask.expected = asks
-        asks[ask] = None
-        if deadline < self._next:
-            self._wake_at(deadline)
+        ask.expected = self.asks_within(timeout)
+        ask.expected[ask] = None
+        if deadline < self.next:
+            self.wake_at(deadline)
 
     async def run(self) -> None:
         """The timer task. Runs until `end`."""
         while not self._ended:
             with trio.CancelScope(deadline=self._earliest()) as self._scope:
-                self._next = self._scope.deadline
+                self.next = self._scope.deadline
                 await trio.sleep_forever()
             self._fire(self.clock())
 
@@ -109,7 +116,7 @@ class Timers:
         """End the timer task; nothing happens any more."""
         self._ended = True
         self._heap.clear()
-        self._asks.clear()
+        self.asks.clear()
         if self._scope is not None:
             self._scope.cancel()
 
@@ -124,21 +131,21 @@ class Timers:
             heapq.heapify(self._heap)
             self._cancelled = 0
 
-    def _wake_at(self, deadline: float) -> None:
-        self._next = deadline
+    def wake_at(self, deadline: float) -> None:
+        self.next = deadline
         if self._scope is not None:
             self._scope.deadline = deadline
 
     def _earliest(self) -> float:
         earliest = self._heap[0][0] if self._heap else math.inf
-        for timeout in [timeout for timeout, asks in self._asks.items() if not asks]:
-            del self._asks[timeout]
-        for asks in self._asks.values():
+        for timeout in [timeout for timeout, asks in self.asks.items() if not asks]:
+            del self.asks[timeout]
+        for asks in self.asks.values():
             earliest = min(earliest, next(iter(asks)).deadline)
         return earliest
 
     def _fire(self, now: float) -> None:
-        for asks in tuple(self._asks.values()):
+        for asks in tuple(self.asks.values()):
             # A list, because taking the first key of a dict again and again is quadratic.
             for ask in list(asks):
                 if ask.deadline > now:

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
-from actors.actor import is_async
 from actors.ask import Ask
 from actors.dead_letters import DeadLetterReason
 from actors.errors import ForgottenAwait
@@ -87,7 +86,6 @@ def plain_failure(cell: Cell, message: Any, error: Exception) -> None:
 def _failed(cell: Cell, message: Any, error: Exception) -> None:
     _take_back_stashed(cell)
     cell._message = NOTHING
-    cell._started = False
     if isinstance(message, Ask):
         rare = cell._rare
         if rare is not None:
@@ -137,80 +135,91 @@ async def turn(cell: Cell, most: int) -> None:
 
     Runs on whatever steps it: a worker that leads, or one that really waits.
     """
-    dispatcher = cell._dispatcher
-    counters = dispatcher.counters
-    behaviour: Any = NOTHING
-    receive: Callable[[Any], Any]
-    waits = False
+    counters = cell._dispatcher.counters
     done = 0
     while True:
         rare = cell._rare
         if rare is not None:
-            if rare.urgent:
-                if not await attend(cell):
-                    break
-                behaviour = NOTHING
+            if rare.urgent and not await attend(cell):
+                return
             if rare.senders:
                 cell._admit(rare)
-        if done >= most:
-            break
         message = cell._message
         if message is NOTHING:
-            queue = cell._queue
-            if not queue:
+            if not cell._queue:
                 if cell._state is DRAINING:
                     await drain_and_stop(cell)
-                break
-            message = cell._message = queue.popleft()
-        if cell._behaviour is not behaviour:
-            behaviour = cell._behaviour
+                return
+            if done >= most:
+                return
+            message = cell._message = cell._queue.popleft()
+        elif done >= most:
+            return
+        if rare is not None and rare.behaviour is not None:
+            receive = rare.behaviour
+            waits = rare.behaviour_waits
+        else:
             actor = cell._actor
             assert actor is not None
-            receive = actor.receive if behaviour is None else behaviour
-            waits = cell._traits.waits if behaviour is None else is_async(behaviour)
-        cell._started = True
-        cell._used -= 1
-        counters.taken += 1
-        done += 1
-        dispatcher.done = done
+            receive = actor.receive
+            waits = cell._traits.waits
         try:
-            if message.__class__ is Ask:
-                if message.value is not PENDING or message.deadline <= dispatcher.time_seen:
-                    _expire(cell, message)
-                    cell._started = False
+            while True:
+                cell._used -= 1
+                counters.taken += 1
+                done += 1
+                if message.__class__ is Ask:
+                    if waits:
+                        await _answer_async(cell, receive, message)
+                    else:
+                        answer(cell, receive, message)
+                else:
+                    result = receive(message)
+                    if waits:
+                        result = await result
+                    if result is not None and result.__class__ is CoroutineType:
+                        raise forgotten(cell, receive, result)
+                if cell._rare is not None:
+                    break
+                counters.handled += 1
+                queue = cell._queue
+                if not queue or done >= most:
                     cell._message = NOTHING
-                    continue
-                message.where = "being handled"
-                result = receive(message.message)
-            else:
-                result = receive(message)
-            if waits:
-                result = await result
-            if result is not None and result.__class__ is CoroutineType:
-                raise forgotten(cell, receive, result)
+                    return
+                cell._message = message = queue.popleft()
         except Exception as error:
             counters.failed += 1
             _failed(cell, message, error)
-            break
+            return
         except BaseException:
             _interrupted(cell, message)
             raise
-        cell._started = False
+        # Something rare may have been asked for: look at everything again.
         cell._message = NOTHING
-        rare = cell._rare
-        if rare is not None and was_stashed(cell):
+        if was_stashed(cell):
             cell._used += 1
             counters.taken -= 1
-            continue
-        counters.handled += 1
-        if message.__class__ is Ask and message.where == "being handled":
-            message.answer(result)
+        else:
+            counters.handled += 1
+
+
+async def _answer_async(cell: Cell, receive: Callable[[Any], Any], ask: Ask) -> None:
+    """Handle an asked message with an async handler."""
+    if ask.value is not PENDING or ask.deadline <= cell._dispatcher.time_seen:
+        _expire(cell, ask)
+        cell._dispatcher.counters.handled -= 1
+        return
+    ask.where = "being handled"
+    result = await receive(ask.message)
+    if result is not None and result.__class__ is CoroutineType:
+        raise forgotten(cell, receive, result)
+    if ask.where == "being handled":
+        ask.answer(result)
 
 
 def _interrupted(cell: Cell, message: Any) -> None:
     """The handler was cancelled (or Ctrl-C ends the program): its message ends here."""
     _take_back_stashed(cell)
-    cell._started = False
     cell._message = NOTHING
     counters = cell._dispatcher.counters
     if isinstance(message, Ask):

@@ -58,9 +58,9 @@ class Waiter:
             trio.lowlevel.reschedule(task)
         return True
 
-    def __await__(self) -> Generator[Any, Any, Any]:
-        """Yield oneself, once, to whoever steps the turn. (An iterator is cheaper than a frame.)"""
-        return iter((self,))  # type: ignore[return-value]
+    def __await__(self) -> Generator[Any, Any, None]:
+        """Yield oneself, once, to whoever steps the turn."""
+        yield self
 
     async def wait(self, dispatcher: Dispatcher) -> Any:
         """Wait until it is resolved; return its value or raise its error.
