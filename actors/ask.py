@@ -143,7 +143,7 @@ def find_chain(start: Cell, asker: Cell) -> list[Cell] | None:
     """The cells from `asker` through `start` back to `asker`, if each waits for the next one.
 
     A cell waits for another one if its handler cannot go on before that one acts: an ask that is
-    queued or being handled there, a start, or room in its mailbox.
+    queued or being handled there, its start, its end, or room in its mailbox.
     """
     if start is asker:
         return [asker, asker]
@@ -155,6 +155,8 @@ def find_chain(start: Cell, asker: Cell) -> list[Cell] | None:
             held_by = waiter.holder
             if held_by is None or waiter.value is not PENDING:
                 continue
+            if isinstance(waiter, Ask) and waiter.where == "deferred":
+                continue  # Whoever holds its Reply may give it while the actor waits.
             if held_by is asker:
                 chain = [asker, cell]
                 while cell is not start:

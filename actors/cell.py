@@ -26,6 +26,7 @@ from actors.mailbox import NO_MORE, NOTHING
 from actors.rare import Rare, SendWait
 from actors.ref import ActorRef
 from actors.states import DRAINING, RUNNING, STARTING, STOPPED, State
+from actors.threads import current_thread
 from actors.waiting import PENDING, Waiter
 from actors.watching import unwatch, watch
 
@@ -125,11 +126,14 @@ class Cell(ActorRef):
     # -- sending
 
     def tell(self, message: object) -> None:
+        dispatcher = self._dispatcher
+        if current_thread() != dispatcher.thread:
+            dispatcher.refuse_thread("tell")
         if self._idle:
             self._idle = False
             self._used += 1
             self._message = message
-            self._dispatcher.enqueue(self)
+            dispatcher.enqueue(self)
             return
         used = self._used
         if used < self._limit:
@@ -183,10 +187,8 @@ class Cell(ActorRef):
         else:
             self._put_ask(ask)
         if ask.value is PENDING:
-            ask.expected = expected
-            expected[ask] = None
-            if deadline < timers.next:
-                timers.wake_at(deadline)
+            if timeout is not None:
+                timers.expect(ask, expected)
             asker._waiting = ask
             try:
                 await ask
@@ -204,10 +206,11 @@ class Cell(ActorRef):
         dispatcher = self._dispatcher
         dispatcher.check_thread("ask")
         timers = dispatcher.timers
-        timers.asks_within(timeout)
+        expected = timers.asks_within(timeout)
         await trio.lowlevel.checkpoint_if_cancelled()
         asker = dispatcher.cell_of_task()
-        ask = Ask(message, asker, self, inf, timeout)
+        deadline = timers.clock() + timeout if timeout is not None else inf
+        ask = Ask(message, asker, self, deadline, timeout)
         if asker is not None:
             check_cycle(self, asker)
             self._put_ask(ask)
@@ -217,7 +220,7 @@ class Cell(ActorRef):
         if ask.value is not PENDING:
             await dispatcher.give_way()
         elif timeout is not None:
-            timers.expect(ask, timeout)
+            timers.expect(ask, expected)
         return await self._wait_as(asker, ask)
 
     async def stopped(self) -> None:
@@ -266,7 +269,6 @@ class Cell(ActorRef):
         if self._idle or self._used < self._limit:
             self.tell(ask)
         elif self._closed():
-            self._dispatcher.check_open()
             counters = self._dispatcher.counters
             counters.at_the_door += 1
             counters.rejected += 1
@@ -279,10 +281,8 @@ class Cell(ActorRef):
     def _no_room(self, message: object) -> None:
         """`tell` found no room: the actor has stopped, or its overflow policy decides."""
         dispatcher = self._dispatcher
-        dispatcher.check_thread("tell")
         counters = dispatcher.counters
         if self._closed():
-            dispatcher.check_open()
             counters.at_the_door += 1
             dispatcher.dead_letters.add(self, message, DeadLetterReason.STOPPED)
             return

@@ -10,6 +10,7 @@ needs no task either: its suspended turn is set aside, and stepped on when the r
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Generator
 from contextvars import Context
@@ -21,8 +22,9 @@ import trio
 from actors._trio_private import cancel_status
 from actors.ask import Ask
 from actors.errors import NotRunning, SystemClosed, WrongThread
+from actors.failing import failed
 from actors.mailbox import NOTHING
-from actors.states import RUNNING, STOPPING
+from actors.states import DRAINING, RESTARTING, RUNNING, STARTING
 from actors.threads import current_thread
 from actors.turn import answer, forgotten, plain_failure, plain_rest, turn
 from actors.waiting import Waiter, trio_yield
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from actors.ledger import Counters
     from actors.system import ActorSystem
     from actors.timers import Timers
+
+log = logging.getLogger("actors")
 
 Steps = Generator[Any, Any, None]
 """A turn that is under way."""
@@ -56,7 +60,7 @@ class Worker:
     """A task that runs turns. `scope` is entered around whatever it runs: cancelling it cancels
     exactly the handler that waits on this worker."""
 
-    __slots__ = ("cell", "context", "doomed", "leads", "scope", "status", "steps", "task", "trap")
+    __slots__ = ("cell", "context", "leads", "scope", "status", "steps", "task", "trap")
 
     def __init__(self) -> None:
         self.task: trio.lowlevel.Task | None = None
@@ -68,8 +72,6 @@ class Worker:
         self.steps: Steps | None = None
         self.trap: Any = None
         self.context: Context | None = None
-        # The turn is handed over only to be cancelled.
-        self.doomed = False
 
 
 class Dispatcher:
@@ -134,6 +136,7 @@ class Dispatcher:
 
     def close(self) -> None:
         """Every actor has stopped: let the workers go."""
+        self.thread = 0
         self._open = False
         self._closed = True
         self.enqueue = self._not_running
@@ -150,9 +153,15 @@ class Dispatcher:
             self._refuse()
 
     def check_thread(self, what: str) -> None:
-        """Raises WrongThread."""
-        if current_thread() != self.thread and self._open:
+        """Raises WrongThread; or NotRunning or SystemClosed, outside the system's time."""
+        if current_thread() != self.thread:
+            self.refuse_thread(what)
+
+    def refuse_thread(self, what: str) -> None:
+        """The current thread does not run the system, or nothing does."""
+        if self._open:
             raise WrongThread(self.system.name, what)
+        self._refuse()
 
     def _not_running(self, cell: Cell) -> None:
         cell._idle = False
@@ -171,12 +180,6 @@ class Dispatcher:
 
     def _elect(self, cell: Cell) -> None:
         """`enqueue` while nobody leads."""
-        if current_thread() != self.thread:
-            if cell._rare is None or not cell._rare.urgent:
-                cell._message = NOTHING
-                cell._used -= 1
-                cell._idle = True
-            raise WrongThread(self.system.name, "tell")
         self.ready.append(cell)
         self._lead_by_another()
 
@@ -205,24 +208,24 @@ class Dispatcher:
         self._by_task[task] = worker
         try:
             while True:
-                with trio.CancelScope() as scope:
-                    worker.scope = scope
-                    worker.status = cancel_status(scope)
-                    while not scope.cancel_called:
-                        if worker.leads:
-                            await self._lead(worker)
-                        elif worker.cell is not None:
-                            await self._relay(worker, worker.cell)
-                        else:
-                            if not self._open or len(self._parked) >= IDLE_WORKERS:
-                                return
-                            self._parked.append(worker)
-                            await trio.lowlevel.wait_task_rescheduled(_abort)
+                raised: ExceptionGroup[Exception] | None = None
+                worker.scope = scope = trio.CancelScope()
+                try:
+                    with scope:
+                        worker.status = cancel_status(scope)
+                        if not await self._employed(worker, scope):
+                            return
+                except ExceptionGroup as group:
+                    if not scope.cancelled_caught and not scope.cancel_called:
+                        raise
+                    raised = group
                 # Its handler was cancelled, and has ended by it: go on with a fresh scope.
                 cell, worker.cell = worker.cell, None
                 worker.steps = worker.trap = None
-                worker.doomed = False
                 if cell is not None:
+                    if raised is not None:
+                        # A handler's nursery can raise besides being cancelled.
+                        self._raised_besides(cell, raised)
                     self._turn_ended(cell)
         except BaseException:
             # The nursery now cancels the other workers. None of them may be woken meanwhile.
@@ -233,6 +236,26 @@ class Dispatcher:
             raise
         finally:
             del self._by_task[task]
+
+    async def _employed(self, worker: Worker, scope: trio.CancelScope) -> bool:
+        """Do what it is woken for, until `scope` is cancelled. Returns False to end the task."""
+        while not scope.cancel_called:
+            if worker.leads:
+                await self._lead(worker)
+            elif worker.cell is not None:
+                await self._relay(worker, worker.cell)
+            elif not self._open or len(self._parked) >= IDLE_WORKERS:
+                return False
+            else:
+                self._parked.append(worker)
+                await trio.lowlevel.wait_task_rescheduled(_abort)
+        return True
+
+    def _raised_besides(self, cell: Cell, group: ExceptionGroup[Exception]) -> None:
+        if cell._state in (STARTING, RUNNING, DRAINING, RESTARTING):
+            failed(cell, group, "receive")
+        else:
+            log.error("%s raised while it was cancelled", cell, exc_info=group)
 
     async def _lead(self, worker: Worker) -> None:
         """Run ready actors until there is none, or until a handler waits."""
@@ -353,7 +376,11 @@ class Dispatcher:
         self.stepping = False
         if trap is DONE:
             self._turn_ended(cell)
-        elif isinstance(trap, Waiter) and cancel_status(worker.task) is worker.status:
+        elif (
+            isinstance(trap, Waiter)
+            and cancel_status(worker.task) is worker.status
+            and not (cell._rare is not None and cell._rare.cut)
+        ):
             cell._steps = steps
             trap.aside = cell
             if aside is not None:
@@ -365,30 +392,32 @@ class Dispatcher:
             worker.trap = trap
             cell._worker = worker
 
-    def _hand_over(self, cell: Cell, steps: Steps, trap: object, *, doomed: bool = False) -> None:
+    def _hand_over(self, cell: Cell, steps: Steps, trap: object) -> None:
         """Let another worker go on with a turn.
 
         For an actor whose last turn had to wait on trio: where many such actors are ready, each
         gets a worker at once, instead of leadership passing from one to the next, a tick each.
-        And for one that was set aside and is cancelled (`doomed`).
+        And for one that was set aside and is cancelled.
         """
         other = self._employ()
         other.cell = cell
         other.steps = steps
         other.trap = trap
-        other.doomed = doomed
         cell._worker = other
 
     def _turn_ended(self, cell: Cell) -> None:
         cell._worker = None
+        if cell._rare is not None:
+            cell._rare.cut = False
         cell._settle()
 
     # -- waiting on trio
 
     async def _relay(self, worker: Worker, cell: Cell) -> None:
         """Let a turn wait on this worker's own task, until it ends and the mailbox is empty."""
-        steps, trap = worker.steps, worker.trap
+        steps, trap, worker.trap = worker.steps, worker.trap, None
         assert steps is not None
+        assert worker.scope is not None
         if trap is _BEGIN:
             assert worker.task is not None
             trap = self._step(cell, steps, None)
@@ -397,12 +426,8 @@ class Dispatcher:
             cell._waits = True
         while True:
             while trap is not DONE:
-                rare = cell._rare
-                if worker.doomed or (
-                    rare is not None and rare.killed and cell._state is not STOPPING
-                ):
-                    # It was killed while it ran: what it waits for now is cancelled.
-                    assert worker.scope is not None
+                if cell._rare is not None and cell._rare.cut:
+                    # It was to be cancelled while it ran: what it waits for now is.
                     worker.scope.cancel()
                 if isinstance(trap, Waiter):
                     try:
@@ -416,7 +441,6 @@ class Dispatcher:
             rare = cell._rare
             if (
                 not (cell._queue or (rare is not None and rare.urgent))
-                or worker.scope is None
                 or worker.scope.cancel_called
                 or not cell._waits
             ):
@@ -426,8 +450,7 @@ class Dispatcher:
             trap = self._step(cell, steps, None)
             if trap is not DONE:
                 cell._waits = True
-        worker.cell = worker.steps = worker.trap = None
-        worker.doomed = False
+        worker.cell = worker.steps = None
         self._turn_ended(cell)
 
     def _step(self, cell: Cell, steps: Steps, value: Any) -> Any:
@@ -454,17 +477,21 @@ class Dispatcher:
 
     def cancel(self, cell: Cell) -> None:
         """Cancel the handler or hook that the cell waits in, if it waits."""
+        # Whatever comes of it, the turn must not go on to the next message: a handler that had
+        # just finished when it was to be cancelled would leave the cancellation to that one.
+        cell._rare_part().cut = True
         worker = cell._worker
         if worker is not None:
-            assert worker.scope is not None
-            worker.scope.cancel()
+            if worker.trap is not _BEGIN:
+                assert worker.scope is not None
+                worker.scope.cancel()
             return
         waiter = cell._waiting
         if cell._steps is not None and waiter is not None and waiter.aside is cell:
             # Trio's rules say what a cancelled `finally` may do, so it is cancelled on a task.
             waiter.aside = None
             steps, cell._steps = cell._steps, None
-            self._hand_over(cell, steps, waiter, doomed=True)
+            self._hand_over(cell, steps, waiter)
 
     def abandon_hooks(self) -> None:
         """Cancel what still waits on trio, `stopped()` hooks too. (Waits for children go on.)"""

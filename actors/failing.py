@@ -9,6 +9,7 @@ from actors.failure import ChildFailed, Directive, Escalate, Failure, Restart, R
 from actors.handling import unstash_all
 from actors.incarnation import construct
 from actors.states import (
+    DRAINING,
     FAILED,
     RESTARTING,
     RUNNING,
@@ -104,14 +105,18 @@ def decide(cell: Cell, directive: Directive) -> None:
 
             cell._dispatcher.timers.add(directive.after, None, begin, rare.timers)
             return
-        if not cell._children and not cell._traits.has_restarting:
+        if (
+            not cell._children
+            and not cell._traits.has_restarting
+            # A constructor that always fails must not recurse from decision to decision.
+            and failure.during != "__init__"
+        ):
             # Nothing to wait for, so it can be done on the spot; what has to wait is `started()`.
+            enter(cell, RESTARTING)
             new_incarnation(cell)
-            if cell._state is RUNNING and rare.suspended:
+            if rare.suspended and cell._state is not FAILED:
                 rare.suspended = False
                 cell._settle()
-            elif cell._state is STARTING:
-                cell._wake()
             return
     rare.decision = directive
     cell._wake()
@@ -154,13 +159,10 @@ def new_incarnation(cell: Cell) -> None:
     try:
         construct(cell)
     except Exception as error:
-        if cell._state is not FAILED:
-            cell._state = RUNNING  # failed() goes on from a state that can fail
-            failed(cell, error, "__init__")
-            return
-        rare.failure = Failure(cell, error, "__init__")
-        rare.decision = None
-        cell._parent._decide_about(cell, rare.failure)
+        failed(cell, error, "__init__")
         return
-    cell._state = STARTING if cell._traits.has_started else RUNNING
-    rare.urgent = rare.urgent or cell._state is STARTING
+    if cell._traits.has_started:
+        enter(cell, STARTING)
+        rare.urgent = True
+    else:
+        enter(cell, RUNNING if rare.stop_reason is None else DRAINING)

@@ -36,7 +36,7 @@ async def _attend(cell: Cell, rare: Rare) -> bool:
     while True:
         rare.urgent = False
         state = cell._state
-        if state is STOPPED:
+        if state is STOPPED or rare.cut:
             return False
         if rare.killed:
             await finish(cell, ExitReason.KILLED)

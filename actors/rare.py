@@ -38,6 +38,7 @@ class Rare:
         "attending",
         "behaviour",
         "behaviour_waits",
+        "cut",
         "decision",
         "deferred",
         "failure",
@@ -82,6 +83,8 @@ class Rare:
         self.limit: Timer | None = None
         self.incarnation = 1
         self.asides_context: Any = None
+        self.cut = False
+        """What its turn does now is to be cancelled: the turn ends with it."""
         self.attending = False
         """Its turn does what is urgent: the message in hand, if any, has not begun."""
         self.behaviour: Callable[[Any], Any] | None = None

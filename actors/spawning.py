@@ -10,11 +10,12 @@ import trio
 from actors.actor import actor_class
 from actors.address import check_name
 from actors.cell import Cell
+from actors.dead_letters import DeadLetterReason
 from actors.errors import NameTaken, NotRunning
 from actors.failure import ExitReason
 from actors.incarnation import construct
-from actors.states import RUNNING, STARTING, STOPPED, STOPPING
-from actors.stopping import kill, terminate
+from actors.states import RUNNING, STARTING, STOPPED, STOPPING, enter
+from actors.stopping import kill, leave_unhandled, terminate
 from actors.waiting import Waiter
 
 if TYPE_CHECKING:
@@ -101,9 +102,13 @@ async def start(
 
 
 def _undo(cell: Cell) -> None:
-    """The constructor raised: what it spawned or sent is not to stay."""
+    """The constructor raised: what it sent to itself or spawned is not to stay."""
     cell._close_door()
-    cell._state = STOPPING
-    for child in tuple((cell._children or {}).values()):
-        kill(child)
-    terminate(cell, ExitReason.KILLED)
+    if cell._children:
+        # The name stays taken until they have stopped.
+        kill(cell)
+        cell._dispatcher.enqueue(cell)
+    else:
+        enter(cell, STOPPING)
+        leave_unhandled(cell, DeadLetterReason.UNHANDLED_AT_STOP)
+        terminate(cell, ExitReason.KILLED)

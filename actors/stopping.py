@@ -192,6 +192,7 @@ def terminate(cell: Cell, reason: ExitReason | Failure) -> None:
     cell._idle = False
     end_of_incarnation(cell, reason)
     cell._actor = None
+    cell._args = ()
     cell._plain = None
     cell._queue = None
     siblings = cell._parent._children

@@ -21,7 +21,7 @@ from actors.mailbox import NOTHING
 from actors.path_ref import PathRef
 from actors.root import Root
 from actors.spawning import spawn, start
-from actors.states import STOPPED
+from actors.states import STOPPED, STOPPING
 from actors.threads import FromThread, current_thread
 from actors.timers import Timers, check_seconds
 
@@ -139,7 +139,8 @@ class ActorSystem:
         traceback: TracebackType | None,
     ) -> bool:
         dispatcher = self._dispatcher
-        cancelled: BaseException | None = None
+        self._root._state = STOPPING
+        cancelled: trio.Cancelled | None = None
         if not dispatcher.crashed:
             try:
                 if error is None:
@@ -158,7 +159,10 @@ class ActorSystem:
             await self._nursery_manager.__aexit__(None, None, None)
         except BaseException as group:
             crash = group
-        return self._end(error if error is not None else cancelled, crash)
+        absorbed = self._end(error or cancelled, crash)
+        if cancelled is not None and not absorbed:
+            raise cancelled
+        return absorbed
 
     async def _cut_off(self) -> None:
         """Cancel all handlers that are left; wait for hooks, for a bounded time; let tasks go."""

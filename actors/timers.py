@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 COMPACT_ABOVE: Final = 64
 """Cancelled timers that may stay in the heap before it is rebuilt without them."""
 
+TIMEOUT_VALUES: Final = 64
+"""How many different timeouts of asks have a queue of their own."""
+
+NOT_THERE: Final = object()
+
 
 class Timer:
     """A handle on something that will happen later. `cancel()` it, or let it happen."""
@@ -64,6 +69,9 @@ class Timers:
         self._made = 0
         self._cancelled = 0
         self.asks: dict[float | None, dict[Ask, None]] = {}
+        # Asks whose timeout is one of too many different ones: a heap serves them all.
+        self._odd: dict[Ask, None] = {}
+        self._odd_heap: list[tuple[float, int, Ask]] = []
         self.next = math.inf
         self._scope: trio.CancelScope | None = None
         self._ended = False
@@ -94,15 +102,31 @@ class Timers:
         if timeout is None:
             return {}
         check_seconds(timeout, "timeout")
-        return self.asks.setdefault(timeout, {})
+        asks = self.asks.get(timeout)
+        if asks is None:
+            if len(self.asks) >= TIMEOUT_VALUES:
+                self._drop_unused()
+            if len(self.asks) >= TIMEOUT_VALUES:
+                return self._odd
+            asks = self.asks[timeout] = {}
+        return asks
 
-    def expect(self, ask: Ask, timeout: float) -> None:
-        """Expire `ask` in `timeout` seconds, unless it is answered before."""
-        ask.deadline = deadline = self.clock() + timeout
-        ask.expected = self.asks_within(timeout)
-        ask.expected[ask] = None
-        if deadline < self.next:
-            self.wake_at(deadline)
+    def expect(self, ask: Ask, expected: dict[Ask, None]) -> None:
+        """Expire `ask` at its deadline, unless it is answered before."""
+        ask.expected = expected
+        expected[ask] = None
+        if expected is self._odd:
+            self._made += 1
+            heapq.heappush(self._odd_heap, (ask.deadline, self._made, ask))
+            if len(self._odd_heap) > 2 * len(self._odd) + COMPACT_ABOVE:
+                self._odd_heap = [entry for entry in self._odd_heap if entry[2] in self._odd]
+                heapq.heapify(self._odd_heap)
+        if ask.deadline < self.next:
+            self.wake_at(ask.deadline)
+
+    def _drop_unused(self) -> None:
+        for timeout in [timeout for timeout, asks in self.asks.items() if not asks]:
+            del self.asks[timeout]
 
     async def run(self) -> None:
         """The timer task. Runs until `end`."""
@@ -117,6 +141,8 @@ class Timers:
         self._ended = True
         self._heap.clear()
         self.asks.clear()
+        self._odd.clear()
+        self._odd_heap.clear()
         if self._scope is not None:
             self._scope.cancel()
 
@@ -138,8 +164,9 @@ class Timers:
 
     def _earliest(self) -> float:
         earliest = self._heap[0][0] if self._heap else math.inf
-        for timeout in [timeout for timeout, asks in self.asks.items() if not asks]:
-            del self.asks[timeout]
+        self._drop_unused()
+        if self._odd_heap:
+            earliest = min(earliest, self._odd_heap[0][0])
         for asks in self.asks.values():
             earliest = min(earliest, next(iter(asks)).deadline)
         return earliest
@@ -151,6 +178,10 @@ class Timers:
                 if ask.deadline > now:
                     break
                 asks.pop(ask, None)
+                ask.expire()
+        while self._odd_heap and self._odd_heap[0][0] <= now:
+            ask = heapq.heappop(self._odd_heap)[2]
+            if self._odd.pop(ask, NOT_THERE) is None:
                 ask.expire()
         heap = self._heap
         while heap and heap[0][0] <= now:

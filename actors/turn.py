@@ -139,11 +139,8 @@ async def turn(cell: Cell, most: int) -> None:
     done = 0
     while True:
         rare = cell._rare
-        if rare is not None:
-            if rare.urgent and not await attend(cell):
-                return
-            if rare.senders:
-                cell._admit(rare)
+        if rare is not None and (rare.cut or (rare.urgent and not await attend(cell))):
+            return
         message = cell._message
         if message is NOTHING:
             if not cell._queue:
@@ -168,6 +165,8 @@ async def turn(cell: Cell, most: int) -> None:
                 cell._used -= 1
                 counters.taken += 1
                 done += 1
+                if rare is not None and rare.senders:
+                    cell._admit(rare)
                 if message.__class__ is Ask:
                     if waits:
                         await _answer_async(cell, receive, message)
