@@ -21,7 +21,7 @@ from actors.address import Address
 from actors.ask import Ask, check_cycle, find_chain
 from actors.dead_letters import DeadLetterReason
 from actors.errors import AskCycle, MailboxFull, NotAMessage
-from actors.failure import ExitReason, Failure
+from actors.failure import ExitReason, Failure, Terminated
 from actors.mailbox import NO_MORE, NOTHING
 from actors.rare import Rare, SendWait
 from actors.ref import ActorRef
@@ -309,15 +309,21 @@ class Cell(ActorRef):
         raise MailboxFull(self, message, self._capacity)
 
     def _take_oldest(self) -> Any:
-        """The oldest message that waits, out of the mailbox; NOTHING if all are stashed."""
-        oldest = NOTHING
-        if self._message is not NOTHING and not self._busy():
-            oldest, self._message = self._message, NOTHING
-            if self._queue:
-                self._message = self._queue.popleft()
-        elif self._queue:
-            oldest = self._queue.popleft()
-        return oldest
+        """The oldest message that waits, out of the mailbox; NOTHING if there is none to drop.
+
+        A notice of termination comes exactly once, so it is never dropped; nor is a stashed one.
+        """
+        next_up = self._message
+        queue = self._queue
+        if next_up is not NOTHING and not self._handles() and type(next_up) is not Terminated:
+            self._message = queue.popleft() if queue else NOTHING
+            return next_up
+        for place, item in enumerate(queue or ()):
+            if type(item) is not Terminated:
+                assert queue is not None
+                del queue[place]
+                return item
+        return NOTHING
 
     def _admit(self, rare: Rare) -> None:
         """Give room to those who wait for it, in the order they came."""

@@ -68,7 +68,7 @@ class Context:
         """Be told Terminated(ref, reason), once, when `ref` stops or an incarnation of it fails.
 
         Told at once if it has stopped already. Watching twice is watching once. The notice comes
-        before the messages that wait in the mailbox, and is not refused for lack of room.
+        after what `ref` told before it ended, and is not refused for lack of room.
 
         Raises:
             TypeError: `ref` is no ref of an actor that can be watched.

@@ -122,8 +122,9 @@ class Env:
         Draws for one key do not depend on what was drawn for another, so that taking one fault
         out of a run leaves every other decision as it was.
         """
-        text = "\x1f".join(f"{type(part).__name__}:{part}" for part in (self.seed, *key))
-        digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
+        # repr quotes, so that no two keys run into one another.
+        text = repr((self.seed, *key)).encode("utf-8", "surrogatepass")
+        digest = hashlib.blake2b(text, digest_size=8).digest()
         return random.Random(int.from_bytes(digest, "big"))
 
     def next_id(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from typing import TYPE_CHECKING
 
@@ -74,10 +75,10 @@ def child_failed(cell: Cell, signal: ChildFailed) -> None:
                 "it returns Escalate(), Restart(), Resume() or Stop()"
             )
     except Exception as error:
-        failed(cell, error, "child_failed", signal.failure)
+        failed(cell, error, "child_failed", None, signal.failure)
         return
     if isinstance(directive, Escalate):
-        failed(cell, signal.failure.exception, "child_failed", None, signal.failure)
+        failed(cell, signal.failure.exception, "escalated", None, signal.failure)
     else:
         log.error(
             "%s; its parent decides: %s",
@@ -93,58 +94,84 @@ def decide(cell: Cell, directive: Directive) -> None:
     rare = cell._rare_part()
     failure = rare.failure
     assert failure is not None
+    if rare.stop_reason is not None or rare.killed:
+        return  # It is about to end, whatever its parent would have liked.
     if isinstance(directive, Resume) and failure.during in ("__init__", "started"):
         directive = Restart()
-    if isinstance(directive, Restart):
-        if directive.after > 0:
-
-            def begin() -> None:
-                if cell._state is FAILED and rare.decision is None:
-                    rare.decision = Restart()
-                    cell._wake()
-
-            cell._dispatcher.timers.add(directive.after, None, begin, rare.timers)
-            return
-        if (
-            not cell._children
-            and not cell._traits.has_restarting
-            # A constructor that always fails must not recurse from decision to decision.
-            and failure.during != "__init__"
-        ):
-            # Nothing to wait for, so it can be done on the spot; what has to wait is `started()`.
-            enter(cell, RESTARTING)
-            new_incarnation(cell)
-            if rare.suspended and cell._state is not FAILED:
-                rare.suspended = False
-                cell._settle()
-            return
+    if (
+        isinstance(directive, Restart)
+        and directive.after == 0
+        and not cell._children
+        and not cell._traits.has_restarting
+        # A constructor that always fails must not recurse from decision to decision.
+        and failure.during != "__init__"
+    ):
+        # Nothing to wait for, so it can be done on the spot; what has to wait is `started()`.
+        enter(cell, RESTARTING)
+        new_incarnation(cell)
+        if rare.suspended and cell._state is not FAILED:
+            rare.suspended = False
+            cell._settle()
+        return
     rare.decision = directive
     cell._wake()
 
 
 async def carry_out(cell: Cell, directive: Directive) -> None:
+    """Do what the parent decided."""
     rare = cell._rare_part()
     rare.decision = None
     failure = rare.failure
     assert failure is not None
     if isinstance(directive, Resume):
         enter(cell, RUNNING)
+        _resume_origin(failure)
     elif isinstance(directive, Restart):
         enter(cell, RESTARTING)
-        cancel_timers(cell)
-        await stop_children(cell)
-        if cell._actor is not None and cell._traits.has_restarting:
-            try:
-                await cell._actor.restarting(failure)
-            except Exception as error:
-                log.exception("%s: restarting() raised; the restart goes on", cell, exc_info=error)
-        new_incarnation(cell)
+        await _end_incarnation(cell, failure)
+        if directive.after == 0:
+            new_incarnation(cell)
+        else:
+            # Failed it stays meanwhile: so a stop is immediate, and the mailbox keeps its order.
+            enter(cell, FAILED)
+            cell._dispatcher.timers.add(
+                directive.after, None, functools.partial(_restart_now, cell), rare.timers
+            )
     else:
         await finish(cell, failure)
 
 
+def _restart_now(cell: Cell) -> None:
+    decide(cell, Restart())
+
+
+def _resume_origin(failure: Failure) -> None:
+    """Who escalated is resumed; so is the child whose failure that was."""
+    origin = failure.origin
+    if origin is None:
+        return
+    child = origin.ref
+    rare = getattr(child, "_rare", None)
+    if rare is not None and rare.failure is origin and child._state is FAILED:  # type: ignore[attr-defined]
+        decide(child, Resume())  # type: ignore[arg-type]
+
+
+async def _end_incarnation(cell: Cell, failure: Failure) -> None:
+    """Before the next incarnation: children stop, it cleans up, and who waits for it is told."""
+    cancel_timers(cell)
+    await stop_children(cell)
+    if cell._actor is not None and cell._traits.has_restarting:
+        try:
+            await cell._actor.restarting(failure)
+        except Exception as error:
+            log.exception("%s: restarting() raised; the restart goes on", cell, exc_info=error)
+    cancel_timers(cell)
+    end_of_incarnation(cell, failure)
+    cell._actor = None
+
+
 def new_incarnation(cell: Cell) -> None:
-    """The old incarnation ends, for everyone who waits for it; a new one is made."""
+    """Make the next incarnation; the old one has nothing left to wait for."""
     rare = cell._rare_part()
     failure = rare.failure
     assert failure is not None

@@ -31,9 +31,9 @@ class ExitReason(enum.StrEnum):
 class Failure:
     """One failure of one actor.
 
-    ref; incarnation (1 for the first); exception; during ("receive", "started", "restarting",
-    "stopped", "__init__", "child_failed"); message: what was being handled, or None. For a failure
-    that was escalated, `origin` is the child's failure that began it.
+    ref; incarnation (1 for the first); exception; during: "receive", "started", "__init__",
+    "child_failed" (that raised) or "escalated" (that said Escalate); message: what was being
+    handled, or None; origin: the child's failure, in the last two cases.
     """
 
     ref: ActorRef
@@ -45,9 +45,12 @@ class Failure:
 
     def describe(self) -> str:
         """One line: the address, the hook or message, the incarnation and the exception."""
-        what = (
-            f"handling {brief(self.message)}" if self.during == "receive" else f"in {self.during}"
-        )
+        if self.during == "receive":
+            what = f"handling {brief(self.message)}"
+        elif self.during == "escalated" and self.origin is not None:
+            what = f"with {self.origin.ref}"
+        else:
+            what = f"in {self.during}"
         return f"{self.ref} (incarnation {self.incarnation}) failed {what}: {self.exception!r}"
 
 

@@ -17,7 +17,8 @@ class Ledger:
     sent: by tell, send, ask, forward, timers, and notices of termination.
     handled: the handler returned. failed: it raised. expired: the asker had gone, or its time was
     up, before the handler started (or while it ran, where the actor cancels abandoned handlers).
-    rejected: refused to the sender (MailboxFull). dead: in the dead letters, with a reason.
+    rejected: refused to the sender by an error (MailboxFull; ActorStopped, for an ask; AskTimeout,
+    for one that got no room in time). dead: in the dead letters, with a reason.
     queued: in a mailbox or stash now. in_flight: being handled now.
     restarts: of actors; no part of the sum.
 

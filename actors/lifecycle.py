@@ -7,13 +7,10 @@ reads the states of `states` like a table; what each one takes is in `spawning`,
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING
 
-from actors.dead_letters import DeadLetterReason
 from actors.failing import carry_out, child_failed, failed
-from actors.failure import ChildFailed, ExitReason, Failure
-from actors.mailbox import NOTHING
+from actors.failure import ExitReason, Failure
 from actors.states import DRAINING, FAILED, RUNNING, STARTING, STOPPED, STOPPING, enter
 from actors.stopping import finish, leave_unhandled, stop_children, terminate
 
@@ -50,27 +47,9 @@ async def _attend(cell: Cell, rare: Rare) -> bool:
             else:
                 await carry_out(cell, rare.decision)
         elif rare.signals:
-            signal = rare.signals.popleft()
-            rare.urgent = bool(rare.signals)
-            if isinstance(signal, ChildFailed):
-                child_failed(cell, signal)
-            else:
-                _take_out_of_turn(cell, signal)
-                return True
+            child_failed(cell, rare.signals.popleft())
         else:
             return state is RUNNING or state is DRAINING
-
-
-def _take_out_of_turn(cell: Cell, notice: object) -> None:
-    """Let a notice of termination be the next message, before those that wait."""
-    if cell._message is not NOTHING:
-        if cell._queue is None:
-            cell._queue = deque()
-        cell._queue.appendleft(cell._message)
-    cell._message = notice
-    # It took no room when it came.
-    cell._used += 1
-    cell._dispatcher.counters.at_the_door -= 1
 
 
 async def _start(cell: Cell) -> None:
@@ -83,7 +62,7 @@ async def _start(cell: Cell) -> None:
             starter, rare.starter = rare.starter, None
             enter(cell, STOPPING)
             cell._close_door()
-            leave_unhandled(cell, DeadLetterReason.UNHANDLED_AT_STOP)
+            leave_unhandled(cell)
             await stop_children(cell)
             terminate(cell, Failure(cell, error, "started"))
             starter.resolve(error=error)

@@ -11,7 +11,7 @@ from actors.dead_letters import DeadLetterReason
 from actors.errors import ActorStopped
 from actors.failure import ExitReason, Terminated
 from actors.ref import ActorRef
-from actors.watching import notify, unwatch, watch
+from actors.watching import notify, take_back, unwatch, watch
 
 if TYPE_CHECKING:
     from actors.ask import Ask
@@ -84,6 +84,8 @@ class PathRef(ActorRef):
         cell = self._system._find(self._address)
         if cell is not None:
             unwatch(watcher, cell)
+        else:
+            take_back(watcher, self._address)
 
     def stop(self) -> None:
         cell = self._system._find(self._address)

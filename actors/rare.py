@@ -11,7 +11,7 @@ from actors.waiting import Waiter
 if TYPE_CHECKING:
     from actors.ask import Ask
     from actors.cell import Cell
-    from actors.failure import Directive, ExitReason, Failure
+    from actors.failure import ChildFailed, Directive, ExitReason, Failure
     from actors.timers import Timer
 
 
@@ -65,7 +65,7 @@ class Rare:
         """Something comes before the next message."""
         self.suspended = False
         """Neither ready nor idle: only `_wake` schedules it."""
-        self.signals: deque[object] = deque()
+        self.signals: deque[ChildFailed] = deque()
         self.senders: OrderedDict[SendWait | Ask, None] = OrderedDict()
         self.stash: list[object] = []
         self.stashed_now = False

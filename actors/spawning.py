@@ -10,7 +10,6 @@ import trio
 from actors.actor import actor_class
 from actors.address import check_name
 from actors.cell import Cell
-from actors.dead_letters import DeadLetterReason
 from actors.errors import NameTaken, NotRunning
 from actors.failure import ExitReason
 from actors.incarnation import construct
@@ -110,5 +109,5 @@ def _undo(cell: Cell) -> None:
         cell._dispatcher.enqueue(cell)
     else:
         enter(cell, STOPPING)
-        leave_unhandled(cell, DeadLetterReason.UNHANDLED_AT_STOP)
+        leave_unhandled(cell)
         terminate(cell, ExitReason.KILLED)

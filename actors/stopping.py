@@ -72,7 +72,7 @@ def kill(top: Cell) -> None:
         todo.extend((cell._children or {}).values())
         if cell._idle and not cell._children and not cell._traits.has_stopped:
             cell._close_door()
-            leave_unhandled(cell, DeadLetterReason.CANCELLED)
+            leave_unhandled(cell)
             terminate(cell, ExitReason.KILLED)
             continue
         rare = cell._rare_part()
@@ -98,10 +98,7 @@ async def finish(cell: Cell, reason: ExitReason | Failure) -> None:
     if rare.limit is not None:
         rare.limit.cancel()
     cancel_timers(cell)
-    leave_unhandled(
-        cell,
-        DeadLetterReason.CANCELLED if rare.killed else DeadLetterReason.UNHANDLED_AT_STOP,
-    )
+    leave_unhandled(cell)
     await stop_children(cell)
     actor = cell._actor
     if actor is not None and cell._traits.has_stopped:
@@ -155,8 +152,9 @@ def _turn_away_senders(cell: Cell) -> None:
             waiter.resolve()
 
 
-def leave_unhandled(cell: Cell, reason: DeadLetterReason) -> None:
+def leave_unhandled(cell: Cell) -> None:
     """What is left in the mailbox and the stash becomes dead letters."""
+    reason = DeadLetterReason.UNHANDLED_AT_STOP
     left: list[Any] = []
     rare = cell._rare
     if rare is not None:
@@ -173,7 +171,7 @@ def leave_unhandled(cell: Cell, reason: DeadLetterReason) -> None:
         cell._used -= 1
         dispatcher.counters.taken += 1
         if isinstance(item, Ask):
-            if not item.stopped(f"{reason.value}"):
+            if not item.stopped(reason.value):
                 dispatcher.counters.expired += 1
                 continue
             item = item.message

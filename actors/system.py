@@ -15,7 +15,7 @@ from actors.dead_letters import DeadLetters
 from actors.dispatcher import Dispatcher
 from actors.env import Env
 from actors.errors import NotRunning, UnknownScheme
-from actors.failure import Failure, Terminated
+from actors.failure import Failure
 from actors.ledger import Counters, Ledger
 from actors.mailbox import NOTHING
 from actors.path_ref import PathRef
@@ -304,7 +304,6 @@ class ActorSystem:
                     in_flight += 1
             if rare is not None:
                 queued += len(rare.stash) - rare.stashed_now
-                queued += sum(isinstance(signal, Terminated) for signal in rare.signals)
         return self._counters.snapshot(outstanding=outstanding, queued=queued, in_flight=in_flight)
 
     def _cells(self) -> Iterator[Cell]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 from actors.dead_letters import DeadLetterReason
-from actors.failure import ChildFailed, ExitReason, Failure, Terminated
-from actors.states import FAILED, STOPPED, STOPPING
+from actors.failure import ExitReason, Failure, Terminated
+from actors.mailbox import NOTHING
+from actors.states import FAILED, RUNNING, STOPPED
 
 if TYPE_CHECKING:
+    from actors.address import Address
     from actors.cell import Cell
 
 
@@ -23,27 +26,51 @@ def watch(watcher: Cell, watched: Cell) -> None:
 
 def unwatch(watcher: Cell, watched: Cell) -> None:
     """See `Context.unwatch`."""
-    rare = watcher._rare
-    if rare is None:
-        return
-    rare.watching.pop(watched, None)
+    if watcher._rare is not None:
+        watcher._rare.watching.pop(watched, None)
     if watched._rare is not None:
         watched._rare.watchers.pop(watcher, None)
-    for signal in tuple(rare.signals):
-        if isinstance(signal, Terminated) and signal.ref is watched:
-            rare.signals.remove(signal)
-            # Taken back: it was never sent.
-            watcher._dispatcher.counters.at_the_door -= 1
+    take_back(watcher, watched.address)
 
 
 def notify(watcher: Cell, notice: Terminated) -> None:
-    counters = watcher._dispatcher.counters
-    counters.at_the_door += 1
-    if watcher._state in (STOPPING, STOPPED):
-        watcher._dispatcher.dead_letters.add(watcher, notice, DeadLetterReason.STOPPED)
-        return
-    watcher._rare_part().signals.append(notice)
-    watcher._wake()
+    """Put a notice into the watcher's mailbox, behind what it was sent before.
+
+    There is room for it even in a full mailbox: there are only as many as watches. (In Erlang too
+    a DOWN message comes after everything that the process had sent.)
+    """
+    dispatcher = watcher._dispatcher
+    if watcher._closed():
+        dispatcher.counters.at_the_door += 1
+        dispatcher.dead_letters.add(watcher, notice, DeadLetterReason.STOPPED)
+    elif watcher._idle:
+        watcher.tell(notice)
+    else:
+        watcher._used += 1
+        if watcher._queue is None:
+            watcher._queue = deque()
+        watcher._queue.append(notice)
+        if watcher._state is RUNNING and watcher._rare_part().suspended:
+            watcher._wake()
+
+
+def take_back(watcher: Cell, address: Address) -> None:
+    """Take notices about `address` out of the mailbox, as if they were never sent."""
+
+    def unwanted(item: object) -> bool:
+        return isinstance(item, Terminated) and item.ref.address == address
+
+    queue = watcher._queue
+    if queue and any(unwanted(item) for item in queue):
+        kept = [item for item in queue if not unwanted(item)]
+        watcher._used -= len(queue) - len(kept)
+        queue.clear()
+        queue.extend(kept)
+    if unwanted(watcher._message) and not watcher._handles():
+        # It is next: the turn that is due finds nothing in hand.
+        watcher._message = NOTHING
+        watcher._used -= 1
+        watcher._wake()
 
 
 def end_of_incarnation(cell: Cell, reason: ExitReason | Failure) -> None:
@@ -67,11 +94,6 @@ def end_of_incarnation(cell: Cell, reason: ExitReason | Failure) -> None:
         if watched._rare is not None:
             watched._rare.watchers.pop(cell, None)
     rare.watching.clear()
-    kept: list[object] = []
-    for signal in rare.signals:
-        if isinstance(signal, Terminated):
-            cell._dispatcher.dead_letters.add(cell, signal, DeadLetterReason.UNHANDLED_AT_STOP)
-        elif isinstance(signal, ChildFailed) and signal.child._state is FAILED:
-            kept.append(signal)
-    rare.signals.clear()
-    rare.signals.extend(kept)
+    for signal in tuple(rare.signals):
+        if signal.child._state is not FAILED:
+            rare.signals.remove(signal)
