@@ -1,0 +1,102 @@
+"""Everything that the actors of the code index say to each other."""
+
+from actors import ActorRef, Request, message
+from examples.code_index.facts import Findings, Location, Snapshot, Totals
+
+
+@message
+class FindFiles:
+    """To the crawler: find up to `count` more files, and tell `reply_to`."""
+
+    count: int
+    reply_to: ActorRef
+
+
+@message
+class FilesFound:
+    """From the crawler: files by their paths below the root; `more` is False at the end."""
+
+    paths: tuple[str, ...]
+    more: bool
+
+
+@message
+class Ready:
+    """From an indexer to the queue: I am done with what I had, if anything; give me a file."""
+
+    indexer: ActorRef
+
+
+@message
+class IndexFile:
+    """To an indexer: index this file. `attempt` counts from 1."""
+
+    path: str
+    attempt: int
+
+
+@message
+class Indexed:
+    """To the aggregator: what was found in one file."""
+
+    findings: Findings
+
+
+@message
+class Discovered:
+    """To the aggregator: there are `total` files so far; `complete` means that this is all."""
+
+    total: int
+    complete: bool
+
+
+@message
+class Progress:
+    """To the reporter: how many files are done, of how many that have been found so far."""
+
+    done: int
+    total: int
+    complete: bool
+
+
+@message
+class Redraw:
+    """To the reporter, from its own timer."""
+
+
+@message
+class Complete:
+    """To the job: every file is in the index; this is the index in numbers."""
+
+    totals: Totals
+
+
+@message
+class Finished(Request[Totals]):
+    """Wait until every file is in the index; the reply is the index in numbers."""
+
+
+@message
+class WhereDefined(Request[tuple[Location, ...]]):
+    """Where is a function or a class of this name defined?"""
+
+    name: str
+
+
+@message
+class WhoImports(Request[tuple[str, ...]]):
+    """Which files import this module?"""
+
+    module: str
+
+
+@message
+class MostUsed(Request[tuple[tuple[str, int], ...]]):
+    """Which names are read most, and how often?"""
+
+    count: int
+
+
+@message
+class TakeSnapshot(Request[Snapshot]):
+    """The whole index in canonical order, to compare it with another one."""

@@ -1,0 +1,16 @@
+"""What all tests share."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# The machine that runs the tests may be slow; an example is wrong, not late. The blob repeats it.
+settings.register_profile("trouper", deadline=None, print_blob=True)
+settings.load_profile("trouper")
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The folder of the checkout."""
+    return Path(__file__).resolve().parent.parent
