@@ -127,15 +127,19 @@ class Cell(ActorRef):
 
     def tell(self, message: object) -> None:
         dispatcher = self._dispatcher
-        if current_thread() != dispatcher.thread:
-            dispatcher.refuse_thread("tell")
         if self._idle:
+            if current_thread() != dispatcher.thread:
+                dispatcher.refuse_thread("tell")
             self._idle = False
             self._used += 1
             self._message = message
             dispatcher.enqueue(self)
             return
         used = self._used
+        # To ask for the thread costs half as much as a whole tell, so behind a longer queue it is
+        # not asked. (Under the GIL what is told there from another thread is queued safely.)
+        if used < 4 and current_thread() != dispatcher.thread:
+            dispatcher.refuse_thread("tell")
         if used < self._limit:
             self._used = used + 1
             queue = self._queue

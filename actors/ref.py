@@ -42,7 +42,8 @@ class ActorRef(abc.ABC):
 
         Raises:
             MailboxFull: there is no room (the actor's overflow policy may say otherwise).
-            WrongThread: called from a thread that does not run the system.
+            WrongThread: called from a thread that does not run the system. (Not looked for where
+                four or more messages wait already; such a message arrives all the same.)
             SystemClosed: the system has been left.
         """
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from actors.failing import decide
 from actors.failure import ExitReason, Failure, Restart
-from actors.states import RUNNING, State
+from actors.states import RUNNING, STOPPED, State
 from actors.stopping import kill, stop
 from actors.waiting import Waiter
 
@@ -78,7 +78,10 @@ class Root:
         """Stop the top-level actors, the youngest first, each before the next."""
         for cell in tuple(reversed((self._children or {}).values())):
             stop(cell, ExitReason.SHUTDOWN)
-            await cell.stopped()
+            if cell._state is STOPPED:
+                await self._dispatcher.give_way()
+            else:
+                await cell.stopped()
 
     async def kill_all(self) -> None:
         """Cancel what runs; hooks still run, each within its own time. Waits for the last one."""
