@@ -32,8 +32,9 @@ from actors.watching import unwatch, watch
 
 if TYPE_CHECKING:
     from actors.actor import Actor, Traits
-    from actors.dispatcher import Dispatcher, Steps, Worker
+    from actors.dispatcher import Dispatcher
     from actors.root import Root
+    from actors.workers import Steps, Worker
 
 
 class Cell(ActorRef):
@@ -160,7 +161,7 @@ class Cell(ActorRef):
                 await dispatcher.give_way()
             return
         waiter = SendWait(self, message)
-        asker = dispatcher.current or dispatcher.cell_of_task()
+        asker = dispatcher.current or dispatcher.workers.cell_of_task()
         if asker is not None and (chain := find_chain(self, asker)) is not None:
             raise MailboxFull(self, message, self._capacity, chain)
         self._rare_part().senders[waiter] = None
@@ -212,7 +213,7 @@ class Cell(ActorRef):
         timers = dispatcher.timers
         expected = timers.asks_within(timeout)
         await trio.lowlevel.checkpoint_if_cancelled()
-        asker = dispatcher.cell_of_task()
+        asker = dispatcher.workers.cell_of_task()
         deadline = timers.clock() + timeout if timeout is not None else inf
         ask = Ask(message, asker, self, deadline, timeout)
         if asker is not None:
@@ -233,7 +234,7 @@ class Cell(ActorRef):
         if self._state is STOPPED:
             await trio.lowlevel.checkpoint()
             return
-        asker = dispatcher.current or dispatcher.cell_of_task()
+        asker = dispatcher.current or dispatcher.workers.cell_of_task()
         if asker is not None and (chain := find_chain(self, asker)) is not None:
             raise AskCycle(chain)
         waiter = Waiter(self)
@@ -412,7 +413,7 @@ class Cell(ActorRef):
         rare = self._rare
         if ask.where == "being handled":
             if ask is self._message and self._traits.cls.cancel_abandoned:
-                self._dispatcher.cancel(self)
+                self._dispatcher.workers.cancel(self)
         elif ask.where == "deferred" and rare is not None:
             rare.deferred.pop(ask, None)
         elif ask.where == "waiting for room" and rare is not None:

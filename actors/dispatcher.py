@@ -10,9 +10,8 @@ needs no task either: its suspended turn is set aside, and stepped on when the r
 
 from __future__ import annotations
 
-import logging
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from contextvars import Context
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final
@@ -22,12 +21,12 @@ import trio
 from actors._trio_private import cancel_status
 from actors.ask import Ask
 from actors.errors import NotRunning, SystemClosed, WrongThread
-from actors.failing import failed
 from actors.mailbox import NOTHING
-from actors.states import DRAINING, RESTARTING, RUNNING, STARTING
+from actors.states import RUNNING
 from actors.threads import current_thread
 from actors.turn import answer, forgotten, plain_failure, plain_rest, turn
-from actors.waiting import Waiter, trio_yield
+from actors.waiting import Waiter
+from actors.workers import BEGIN, DONE, TURN, Worker, Workers
 
 if TYPE_CHECKING:
     from actors.cell import Cell
@@ -36,42 +35,6 @@ if TYPE_CHECKING:
     from actors.ledger import Counters
     from actors.system import ActorSystem
     from actors.timers import Timers
-
-log = logging.getLogger("actors")
-
-Steps = Generator[Any, Any, None]
-"""A turn that is under way."""
-
-TURN: Final = 64
-"""Messages that one actor may handle before the next one is run."""
-
-IDLE_WORKERS: Final = 1_024
-"""Parked worker tasks that are kept: 4 KB each, and a new one costs 20 us."""
-
-
-class _Done:
-    __slots__ = ()
-
-
-DONE: Final = _Done()
-
-
-class Worker:
-    """A task that runs turns. `scope` is entered around whatever it runs: cancelling it cancels
-    exactly the handler that waits on this worker."""
-
-    __slots__ = ("cell", "context", "leads", "scope", "status", "steps", "task", "trap")
-
-    def __init__(self) -> None:
-        self.task: trio.lowlevel.Task | None = None
-        self.scope: trio.CancelScope | None = None
-        self.status: object = None
-        self.leads = False
-        # The turn that it is to relay: of an actor that waits, or that was handed over.
-        self.cell: Cell | None = None
-        self.steps: Steps | None = None
-        self.trap: Any = None
-        self.context: Context | None = None
 
 
 class Dispatcher:
@@ -95,12 +58,10 @@ class Dispatcher:
         self.stepping = False
         """Whether that turn is a coroutine, which counts its messages one by one."""
         self.time_seen = 0.0
-        self._parked: list[Worker] = []
-        self._by_task: dict[trio.lowlevel.Task, Worker] = {}
-        self._nursery: trio.Nursery | None = None
-        self._open = False
+        self.workers = Workers(self)
+        self.is_open = False
         self._closed = False
-        self._base = Context()
+        self.base = Context()
         self._spare = Context()
         self._pacer = env.pacer()
         self._own_pacer = env.pacer()
@@ -113,34 +74,36 @@ class Dispatcher:
         # Who leaves the system decides when its actors end: a cancellation of what surrounds it
         # reaches the body of `async with` first, and that then stops or kills them in order.
         with trio.CancelScope(shield=True):
-            async with trio.open_nursery() as self._nursery:
-                self._open = True
+            async with trio.open_nursery() as nursery:
+                self.workers.nursery = nursery
+                self.is_open = True
                 self.enqueue = self._elect
-                self._nursery.start_soon(self.timers.run)
+                nursery.start_soon(self.timers.run)
                 self._ended = trio.Event()
                 task_status.started()
                 await self._ended.wait()
                 self.timers.end()
-                for worker in self._parked:
-                    assert worker.task is not None
-                    trio.lowlevel.reschedule(worker.task)
-                self._parked.clear()
+                self.workers.dismiss()
 
     def prepare(self, thread: int, base: Context, timers: Timers) -> None:
         """What is known only inside trio."""
         self.thread = thread
-        self._base = base
+        self.base = base
         self._spare = base.copy()
         self.timers = timers
         self.time_seen = timers.clock()
 
     def close(self) -> None:
         """Every actor has stopped: let the workers go."""
+        self.crash()
+        self._ended.set()
+
+    def crash(self) -> None:
+        """A worker ends by something that is no Exception: nothing can be run any more."""
         self.thread = 0
-        self._open = False
+        self.is_open = False
         self._closed = True
         self.enqueue = self._not_running
-        self._ended.set()
 
     @property
     def crashed(self) -> bool:
@@ -149,7 +112,7 @@ class Dispatcher:
 
     def check_open(self) -> None:
         """Raises SystemClosed or NotRunning."""
-        if not self._open:
+        if not self.is_open:
             self._refuse()
 
     def check_thread(self, what: str) -> None:
@@ -159,7 +122,7 @@ class Dispatcher:
 
     def refuse_thread(self, what: str) -> None:
         """The current thread does not run the system, or nothing does."""
-        if self._open:
+        if self.is_open:
             raise WrongThread(self.system.name, what)
         self._refuse()
 
@@ -185,84 +148,14 @@ class Dispatcher:
 
     def _lead_by_another(self) -> None:
         self.enqueue = self.ready.append
-        self._employ().leads = True
+        self.workers.employ().leads = True
 
-    def _employ(self) -> Worker:
-        """A parked worker, woken, or a new one."""
-        if self._parked:
-            worker = self._parked.pop()
-            assert worker.task is not None
-            # What its last turn set must not be seen by the next one.
-            worker.task.context = self._base.copy()
-            trio.lowlevel.reschedule(worker.task)
-            return worker
-        worker = Worker()
-        assert self._nursery is not None
-        # In a context of its own: a new task copies the current one, which may be a handler's.
-        self._base.copy().run(self._nursery.start_soon, self._work, worker)
-        return worker
-
-    async def _work(self, worker: Worker) -> None:
-        """The life of a worker task."""
-        worker.task = task = trio.lowlevel.current_task()
-        self._by_task[task] = worker
-        try:
-            while True:
-                raised: ExceptionGroup[Exception] | None = None
-                worker.scope = scope = trio.CancelScope()
-                try:
-                    with scope:
-                        worker.status = cancel_status(scope)
-                        if not await self._employed(worker, scope):
-                            return
-                except ExceptionGroup as group:
-                    if not scope.cancelled_caught and not scope.cancel_called:
-                        raise
-                    raised = group
-                # Its handler was cancelled, and has ended by it: go on with a fresh scope.
-                cell, worker.cell = worker.cell, None
-                worker.steps = worker.trap = None
-                if cell is not None:
-                    if raised is not None:
-                        # A handler's nursery can raise besides being cancelled.
-                        self._raised_besides(cell, raised)
-                    self._turn_ended(cell)
-        except BaseException:
-            # The nursery now cancels the other workers. None of them may be woken meanwhile.
-            self._open = False
-            self._closed = True
-            self._parked.clear()
-            self.enqueue = self._not_running
-            raise
-        finally:
-            del self._by_task[task]
-
-    async def _employed(self, worker: Worker, scope: trio.CancelScope) -> bool:
-        """Do what it is woken for, until `scope` is cancelled. Returns False to end the task."""
-        while not scope.cancel_called:
-            if worker.leads:
-                await self._lead(worker)
-            elif worker.cell is not None:
-                await self._relay(worker, worker.cell)
-            elif not self._open or len(self._parked) >= IDLE_WORKERS:
-                return False
-            else:
-                self._parked.append(worker)
-                await trio.lowlevel.wait_task_rescheduled(_abort)
-        return True
-
-    def _raised_besides(self, cell: Cell, group: ExceptionGroup[Exception]) -> None:
-        if cell._state in (STARTING, RUNNING, DRAINING, RESTARTING):
-            failed(cell, group, "receive")
-        else:
-            log.error("%s raised while it was cancelled", cell, exc_info=group)
-
-    async def _lead(self, worker: Worker) -> None:
+    async def lead(self, worker: Worker) -> None:
         """Run ready actors until there is none, or until a handler waits."""
         pacer = self._pacer
         pacer.begin()
         while True:
-            context = self._base.copy()
+            context = self.base.copy()
             why = context.run(self._run_ready, worker, context)
             self.current = None
             if why is _SLICE_OVER:
@@ -286,7 +179,7 @@ class Dispatcher:
 
         A turn that leaves context variables changed ends it too: the next actor must not see them.
         """
-        base = self._base
+        base = self.base
         counters = self.counters
         take = self.ready.popleft
         clock = self.timers.clock
@@ -362,7 +255,7 @@ class Dispatcher:
         steps = cell._steps
         if steps is None:
             if cell._waits:
-                self._hand_over(cell, turn(cell, TURN).__await__(), _BEGIN)
+                self.workers.hand_over(cell, turn(cell, TURN).__await__(), BEGIN)
                 return
             steps = turn(cell, TURN).__await__()
         else:
@@ -375,7 +268,7 @@ class Dispatcher:
         trap = next(steps, DONE) if aside is None else aside.run(next, steps, DONE)
         self.stepping = False
         if trap is DONE:
-            self._turn_ended(cell)
+            self.turn_ended(cell)
         elif (
             isinstance(trap, Waiter)
             and cancel_status(worker.task) is worker.status
@@ -392,113 +285,11 @@ class Dispatcher:
             worker.trap = trap
             cell._worker = worker
 
-    def _hand_over(self, cell: Cell, steps: Steps, trap: object) -> None:
-        """Let another worker go on with a turn.
-
-        For an actor whose last turn had to wait on trio: where many such actors are ready, each
-        gets a worker at once, instead of leadership passing from one to the next, a tick each.
-        And for one that was set aside and is cancelled.
-        """
-        other = self._employ()
-        other.cell = cell
-        other.steps = steps
-        other.trap = trap
-        cell._worker = other
-
-    def _turn_ended(self, cell: Cell) -> None:
+    def turn_ended(self, cell: Cell) -> None:
         cell._worker = None
         if cell._rare is not None:
             cell._rare.cut = False
         cell._settle()
-
-    # -- waiting on trio
-
-    async def _relay(self, worker: Worker, cell: Cell) -> None:
-        """Let a turn wait on this worker's own task, until it ends and the mailbox is empty."""
-        steps, trap, worker.trap = worker.steps, worker.trap, None
-        assert steps is not None
-        assert worker.scope is not None
-        if trap is _BEGIN:
-            assert worker.task is not None
-            trap = self._step(cell, steps, None)
-            cell._waits = trap is not DONE
-        else:
-            cell._waits = True
-        while True:
-            while trap is not DONE:
-                if cell._rare is not None and cell._rare.cut:
-                    # It was to be cancelled while it ran: what it waits for now is.
-                    worker.scope.cancel()
-                if isinstance(trap, Waiter):
-                    try:
-                        await trap.wait_in_task()
-                    except BaseException as error:
-                        trap = self._throw(cell, steps, error)
-                    else:
-                        trap = self._step(cell, steps, None)
-                else:
-                    trap = self._step(cell, steps, await trio_yield(trap))
-            rare = cell._rare
-            if (
-                not (cell._queue or (rare is not None and rare.urgent))
-                or worker.scope.cancel_called
-                or not cell._waits
-            ):
-                break
-            steps = turn(cell, TURN).__await__()
-            cell._waits = False
-            trap = self._step(cell, steps, None)
-            if trap is not DONE:
-                cell._waits = True
-        worker.cell = worker.steps = None
-        self._turn_ended(cell)
-
-    def _step(self, cell: Cell, steps: Steps, value: Any) -> Any:
-        self.current = cell
-        self.stepping = True
-        try:
-            return steps.send(value)
-        except StopIteration:
-            return DONE
-        finally:
-            self.current = None
-            self.stepping = False
-
-    def _throw(self, cell: Cell, steps: Steps, error: BaseException) -> Any:
-        self.current = cell
-        self.stepping = True
-        try:
-            return steps.throw(error)
-        except StopIteration:
-            return DONE
-        finally:
-            self.current = None
-            self.stepping = False
-
-    def cancel(self, cell: Cell) -> None:
-        """Cancel the handler or hook that the cell waits in, if it waits."""
-        # Whatever comes of it, the turn must not go on to the next message: a handler that had
-        # just finished when it was to be cancelled would leave the cancellation to that one.
-        cell._rare_part().cut = True
-        worker = cell._worker
-        if worker is not None:
-            if worker.trap is not _BEGIN:
-                assert worker.scope is not None
-                worker.scope.cancel()
-            return
-        waiter = cell._waiting
-        if cell._steps is not None and waiter is not None and waiter.aside is cell:
-            # Trio's rules say what a cancelled `finally` may do, so it is cancelled on a task.
-            waiter.aside = None
-            steps, cell._steps = cell._steps, None
-            self._hand_over(cell, steps, waiter)
-
-    def abandon_hooks(self) -> None:
-        """Cancel what still waits on trio, `stopped()` hooks too. (Waits for children go on.)"""
-        for worker in tuple(self._by_task.values()):
-            cell = worker.cell
-            if cell is not None and cell._waiting is None and worker.scope is not None:
-                worker.scope.cancel()
 
     # -- for those who are not actors
 
@@ -523,8 +314,8 @@ class Dispatcher:
             self.current = None
             counters.taken += 1
             counters.handled += 1
-        if spare != self._base:
-            self._spare = self._base.copy()
+        if spare != self.base:
+            self._spare = self.base.copy()
         return True
 
     async def give_way(self) -> None:
@@ -538,26 +329,8 @@ class Dispatcher:
             await trio.lowlevel.checkpoint()
             self._own_pacer.begin()
 
-    def cell_of_task(self) -> Cell | None:
-        """The cell in whose handler's nurseries the current task runs, if any."""
-        if not self._by_task:
-            return None
-        task: trio.lowlevel.Task | None = trio.lowlevel.current_task()
-        while task is not None:
-            worker = self._by_task.get(task)
-            if worker is not None:
-                return worker.cell
-            nursery = task.parent_nursery
-            task = None if nursery is None else nursery.parent_task
-        return None
-
-
-def _abort(_: object) -> trio.lowlevel.Abort:
-    return trio.lowlevel.Abort.SUCCEEDED
-
 
 _NOTHING_READY: Final = "nothing ready"
 _SLICE_OVER: Final = "slice over"
 _CONTEXT_CHANGED: Final = "context changed"
 _WAITS: Final = "waits"
-_BEGIN: Final = object()

@@ -93,7 +93,7 @@ async def start(
     waiter = Waiter(cell)
     cell._rare_part().starter = waiter
     try:
-        await cell._wait_as(dispatcher.current or dispatcher.cell_of_task(), waiter)
+        await cell._wait_as(dispatcher.current or dispatcher.workers.cell_of_task(), waiter)
     except trio.Cancelled:
         kill(cell)
         raise

@@ -82,7 +82,7 @@ def kill(top: Cell) -> None:
         cell._close_door()
         _turn_away_senders(cell)
         if cell._state is not STOPPING:
-            cell._dispatcher.cancel(cell)
+            cell._dispatcher.workers.cancel(cell)
             cell._wake()
 
 

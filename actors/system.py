@@ -171,7 +171,7 @@ class ActorSystem:
                 await self._root.kill_all()
             if limit.cancelled_caught:
                 self._report_left()
-                self._dispatcher.abandon_hooks()
+                self._dispatcher.workers.abandon_hooks()
                 await self._root.kill_all()
             self._root._state = STOPPED
             if self._transport is not None:

@@ -1,0 +1,273 @@
+"""The tasks that are lent to actors: parked, woken to lead, or waiting with a handler.
+
+A worker that leads runs ready actors (see `dispatcher`). One whose handler really waits relays
+between that handler's turn and trio, from its own task, until the turn ends: so everything of
+trio works in a handler. Each worker holds a cancel scope: to cancel it cancels that one handler.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Generator
+from contextvars import Context
+from typing import TYPE_CHECKING, Any, Final
+
+import trio
+
+from actors._trio_private import cancel_status
+from actors.failing import failed
+from actors.states import DRAINING, RESTARTING, RUNNING, STARTING
+from actors.turn import turn
+from actors.waiting import Waiter, trio_yield
+
+if TYPE_CHECKING:
+    from actors.cell import Cell
+    from actors.dispatcher import Dispatcher
+
+log = logging.getLogger("actors")
+
+Steps = Generator[Any, Any, None]
+"""A turn that is under way."""
+
+TURN: Final = 64
+"""Messages that one actor may handle before the next one is run."""
+
+IDLE_WORKERS: Final = 1_024
+"""Parked worker tasks that are kept: 4 KB each, and a new one costs 20 us."""
+
+
+class _Done:
+    __slots__ = ()
+
+
+DONE: Final = _Done()
+"""What stepping a turn gives when the turn has ended."""
+
+BEGIN: Final = object()
+"""In the place of a trap: the turn has not begun."""
+
+
+class Worker:
+    """A task that runs turns. `scope` is entered around whatever it runs: cancelling it cancels
+    exactly the handler that waits on this worker."""
+
+    __slots__ = ("cell", "context", "leads", "scope", "status", "steps", "task", "trap")
+
+    def __init__(self) -> None:
+        self.task: trio.lowlevel.Task | None = None
+        self.scope: trio.CancelScope | None = None
+        self.status: object = None
+        self.leads = False
+        # The turn that it is to relay: of an actor that waits, or that was handed over.
+        self.cell: Cell | None = None
+        self.steps: Steps | None = None
+        self.trap: Any = None
+        self.context: Context | None = None
+
+
+class Workers:
+    """The worker tasks of one system."""
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
+        self._parked: list[Worker] = []
+        self._by_task: dict[trio.lowlevel.Task, Worker] = {}
+        self.nursery: trio.Nursery | None = None
+
+    def __len__(self) -> int:
+        """How many tasks there are, parked ones included."""
+        return len(self._by_task)
+
+    def employ(self) -> Worker:
+        """A parked worker, woken, or a new one."""
+        if self._parked:
+            worker = self._parked.pop()
+            assert worker.task is not None
+            # What its last turn set must not be seen by the next one.
+            worker.task.context = self._dispatcher.base.copy()
+            trio.lowlevel.reschedule(worker.task)
+            return worker
+        worker = Worker()
+        assert self.nursery is not None
+        # In a context of its own: a new task copies the current one, which may be a handler's.
+        self._dispatcher.base.copy().run(self.nursery.start_soon, self._work, worker)
+        return worker
+
+    def hand_over(self, cell: Cell, steps: Steps, trap: object) -> None:
+        """Let another worker go on with a turn.
+
+        For an actor whose last turn had to wait on trio: where many such actors are ready, each
+        gets a worker at once, instead of leadership passing from one to the next, a tick each.
+        And for one that was set aside and is cancelled.
+        """
+        other = self.employ()
+        other.cell = cell
+        other.steps = steps
+        other.trap = trap
+        cell._worker = other
+
+    def dismiss(self) -> None:
+        """Wake those that are parked, to end."""
+        for worker in self._parked:
+            assert worker.task is not None
+            trio.lowlevel.reschedule(worker.task)
+        self._parked.clear()
+
+    def cell_of_task(self) -> Cell | None:
+        """The cell in whose handler's nurseries the current task runs, if any."""
+        if not self._by_task:
+            return None
+        task: trio.lowlevel.Task | None = trio.lowlevel.current_task()
+        while task is not None:
+            worker = self._by_task.get(task)
+            if worker is not None:
+                return worker.cell
+            nursery = task.parent_nursery
+            task = None if nursery is None else nursery.parent_task
+        return None
+
+    async def _work(self, worker: Worker) -> None:
+        """The life of a worker task."""
+        worker.task = task = trio.lowlevel.current_task()
+        self._by_task[task] = worker
+        try:
+            while True:
+                raised: ExceptionGroup[Exception] | None = None
+                worker.scope = scope = trio.CancelScope()
+                try:
+                    with scope:
+                        worker.status = cancel_status(scope)
+                        if not await self._employed(worker, scope):
+                            return
+                except ExceptionGroup as group:
+                    if not scope.cancelled_caught and not scope.cancel_called:
+                        raise
+                    raised = group
+                # Its handler was cancelled, and has ended by it: go on with a fresh scope.
+                cell, worker.cell = worker.cell, None
+                worker.steps = worker.trap = None
+                if cell is not None:
+                    if raised is not None:
+                        # A handler's nursery can raise besides being cancelled.
+                        self._raised_besides(cell, raised)
+                    self._dispatcher.turn_ended(cell)
+        except BaseException:
+            # The nursery now cancels the other workers. None of them may be woken meanwhile.
+            self._parked.clear()
+            self._dispatcher.crash()
+            raise
+        finally:
+            del self._by_task[task]
+
+    async def _employed(self, worker: Worker, scope: trio.CancelScope) -> bool:
+        """Do what it is woken for, until `scope` is cancelled. Returns False to end the task."""
+        while not scope.cancel_called:
+            if worker.leads:
+                await self._dispatcher.lead(worker)
+            elif worker.cell is not None:
+                await self._relay(worker, worker.cell)
+            elif not self._dispatcher.is_open or len(self._parked) >= IDLE_WORKERS:
+                return False
+            else:
+                self._parked.append(worker)
+                await trio.lowlevel.wait_task_rescheduled(_abort)
+        return True
+
+    def _raised_besides(self, cell: Cell, group: ExceptionGroup[Exception]) -> None:
+        if cell._state in (STARTING, RUNNING, DRAINING, RESTARTING):
+            failed(cell, group, "receive")
+        else:
+            log.error("%s raised while it was cancelled", cell, exc_info=group)
+
+    # -- waiting on trio
+
+    async def _relay(self, worker: Worker, cell: Cell) -> None:
+        """Let a turn wait on this worker's own task, until it ends and the mailbox is empty."""
+        steps, trap, worker.trap = worker.steps, worker.trap, None
+        assert steps is not None
+        assert worker.scope is not None
+        if trap is BEGIN:
+            assert worker.task is not None
+            trap = self._step(cell, steps, None)
+            cell._waits = trap is not DONE
+        else:
+            cell._waits = True
+        while True:
+            while trap is not DONE:
+                if cell._rare is not None and cell._rare.cut:
+                    # It was to be cancelled while it ran: what it waits for now is.
+                    worker.scope.cancel()
+                if isinstance(trap, Waiter):
+                    try:
+                        await trap.wait_in_task()
+                    except BaseException as error:
+                        trap = self._throw(cell, steps, error)
+                    else:
+                        trap = self._step(cell, steps, None)
+                else:
+                    trap = self._step(cell, steps, await trio_yield(trap))
+            rare = cell._rare
+            if (
+                not (cell._queue or (rare is not None and rare.urgent))
+                or worker.scope.cancel_called
+                or not cell._waits
+            ):
+                break
+            steps = turn(cell, TURN).__await__()
+            cell._waits = False
+            trap = self._step(cell, steps, None)
+            if trap is not DONE:
+                cell._waits = True
+        worker.cell = worker.steps = None
+        self._dispatcher.turn_ended(cell)
+
+    def _step(self, cell: Cell, steps: Steps, value: Any) -> Any:
+        self._dispatcher.current = cell
+        self._dispatcher.stepping = True
+        try:
+            return steps.send(value)
+        except StopIteration:
+            return DONE
+        finally:
+            self._dispatcher.current = None
+            self._dispatcher.stepping = False
+
+    def _throw(self, cell: Cell, steps: Steps, error: BaseException) -> Any:
+        self._dispatcher.current = cell
+        self._dispatcher.stepping = True
+        try:
+            return steps.throw(error)
+        except StopIteration:
+            return DONE
+        finally:
+            self._dispatcher.current = None
+            self._dispatcher.stepping = False
+
+    def cancel(self, cell: Cell) -> None:
+        """Cancel the handler or hook that the cell waits in, if it waits."""
+        # Whatever comes of it, the turn must not go on to the next message: a handler that had
+        # just finished when it was to be cancelled would leave the cancellation to that one.
+        cell._rare_part().cut = True
+        worker = cell._worker
+        if worker is not None:
+            if worker.trap is not BEGIN:
+                assert worker.scope is not None
+                worker.scope.cancel()
+            return
+        waiter = cell._waiting
+        if cell._steps is not None and waiter is not None and waiter.aside is cell:
+            # Trio's rules say what a cancelled `finally` may do, so it is cancelled on a task.
+            waiter.aside = None
+            steps, cell._steps = cell._steps, None
+            self.hand_over(cell, steps, waiter)
+
+    def abandon_hooks(self) -> None:
+        """Cancel what still waits on trio, `stopped()` hooks too. (Waits for children go on.)"""
+        for worker in tuple(self._by_task.values()):
+            cell = worker.cell
+            if cell is not None and cell._waiting is None and worker.scope is not None:
+                worker.scope.cancel()
+
+
+def _abort(_: object) -> trio.lowlevel.Abort:
+    return trio.lowlevel.Abort.SUCCEEDED
