@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from actors.errors import ActorFailed, ActorStopped, AskCycle, AskTimeout
-from actors.waiting import PENDING, Waiter
+from actors.waiting import PENDING, Raised, Task, Waiter
 
 if TYPE_CHECKING:
     from actors.cell import Cell
@@ -34,9 +34,7 @@ class Ask(Waiter):
         # Not super().__init__(): a call saved on the path of every ask.
         self.holder = holder
         self.value: Any = PENDING
-        self.error = None
-        self.aside = None
-        self.task = None
+        self.waits = None
         self.message = message
         self.asker = asker
         self.deadline = deadline
@@ -44,7 +42,7 @@ class Ask(Waiter):
         self.expected: dict[Ask, None] | None = None
         self.where = "queued"
 
-    def answer(self, value: Any = None, error: BaseException | None = None) -> bool:
+    def answer(self, value: Any = None) -> bool:
         """Give the asker its reply. False if nobody waits for it any more."""
         if self.value is not PENDING:
             return False
@@ -53,28 +51,27 @@ class Ask(Waiter):
             expected.pop(self, None)
         # As Waiter.resolve, without the call.
         self.value = value
-        self.error = error
-        cell = self.aside
-        if cell is not None:
-            self.aside = None
-            cell._dispatcher.enqueue(cell)
-        elif (task := self.task) is not None:
-            self.task = None
-            trio.lowlevel.reschedule(task)
+        waits = self.waits
+        if waits is not None:
+            self.waits = None
+            if waits.__class__ is Task:
+                trio.lowlevel.reschedule(waits)
+            else:
+                waits._dispatcher.enqueue(waits)
         return True
 
     def failed(self, cause: BaseException) -> bool:
         """The handler raised."""
-        return self.answer(None, ActorFailed(self.holder, self.message, cause))
+        return self.answer(Raised(ActorFailed(self.holder, self.message, cause)))
 
     def stopped(self, reason: str) -> bool:
         """The actor stopped before it answered."""
-        return self.answer(None, ActorStopped(self.holder, self.message, reason))
+        return self.answer(Raised(ActorStopped(self.holder, self.message, reason)))
 
     def expire(self) -> None:
         """The time is up."""
         error = AskTimeout(self.holder, self.message, self.timeout or 0.0, self.where)
-        if self.resolve(None, error):
+        if self.resolve(Raised(error)):
             self._nobody_waits()
 
     def abandoned(self) -> None:

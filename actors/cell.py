@@ -4,13 +4,14 @@ The ref that programs hold *is* the cell. One object an actor instead of two sav
 actor and one attribute look-up a message. Everything whose name begins with an underscore belongs
 to the runtime.
 
-How a mailbox is stored: the message in hand, in a slot; those behind it, in a deque that is made
-when there is a second one. An actor that never has two at once never has a deque.
+How a mailbox is stored: the message in hand, in a slot; those behind it, in two lists that are
+made when there is a second one. Senders append to `_queue`; when `_front` is empty, the receiver
+turns `_queue` around and pops from its end. A list is a tenth of a deque's size and its append
+is the fastest there is; an actor that never has two messages at once has neither list.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator
 from math import inf
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,7 @@ from actors.rare import Rare, SendWait
 from actors.ref import ActorRef
 from actors.states import DRAINING, RUNNING, STARTING, STOPPED, State
 from actors.threads import current_thread
-from actors.waiting import PENDING, Waiter
+from actors.waiting import PENDING, Raised, Waiter
 from actors.watching import unwatch, watch
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Cell(ActorRef):
         "_args",
         "_children",
         "_dispatcher",
+        "_front",
         "_idle",
         "_limit",
         "_message",
@@ -84,7 +86,8 @@ class Cell(ActorRef):
         self._idle = False
         # The message that is handled now or next.
         self._message: Any = NOTHING
-        self._queue: deque[Any] | None = None
+        self._queue: list[Any] | None = None
+        self._front: list[Any] | None = None
         # The bound handler if it is plain and nothing is special: the dispatcher's fast path.
         self._plain: Callable[[Any], Any] | None = None
         self._actor: Actor | None = None
@@ -145,7 +148,7 @@ class Cell(ActorRef):
             self._used = used + 1
             queue = self._queue
             if queue is None:
-                self._queue = deque((message,))
+                self._queue = [message]
             else:
                 queue.append(message)
             return
@@ -202,9 +205,10 @@ class Cell(ActorRef):
                 raise
             finally:
                 asker._waiting = None
-        if ask.error is not None:
+        value = ask.value
+        if value.__class__ is Raised:
             return await ask.wait(dispatcher)
-        return ask.value
+        return value
 
     async def _ask_from_task(self, message: object, timeout: float | None) -> Any:
         """An ask from a trio task: any task, or one in a nursery that a handler has opened."""
@@ -299,12 +303,10 @@ class Cell(ActorRef):
                 oldest = oldest.message
             dispatcher.dead_letters.add(self, oldest, DeadLetterReason.DROPPED_OLDEST)
             # The room that the oldest had is taken by the newest.
-            if self._message is NOTHING and not self._queue and not self._busy():
+            if self._message is NOTHING and not self._busy():
                 self._message = message
-            elif self._queue is None:
-                self._queue = deque((message,))
             else:
-                self._queue.append(message)
+                self._put(message)
             return
         counters.at_the_door += 1
         if overflow == "drop_newest":
@@ -319,16 +321,50 @@ class Cell(ActorRef):
         A notice of termination comes exactly once, so it is never dropped; nor is a stashed one.
         """
         next_up = self._message
-        queue = self._queue
         if next_up is not NOTHING and not self._handles() and type(next_up) is not Terminated:
-            self._message = queue.popleft() if queue else NOTHING
+            self._message = self._next()
             return next_up
-        for place, item in enumerate(queue or ()):
-            if type(item) is not Terminated:
-                assert queue is not None
-                del queue[place]
-                return item
+        for waiting, places in (
+            (self._front, range(len(self._front or ()) - 1, -1, -1)),
+            (self._queue, range(len(self._queue or ()))),
+        ):
+            for place in places:
+                assert waiting is not None
+                if type(waiting[place]) is not Terminated:
+                    return waiting.pop(place)
         return NOTHING
+
+    def _put(self, item: object) -> None:
+        """Behind all that waits."""
+        if self._queue is None:
+            self._queue = [item]
+        else:
+            self._queue.append(item)
+
+    def _put_first(self, items: list[Any]) -> None:
+        """Before all that waits, in their order."""
+        if self._front is None:
+            self._front = []
+        self._front.extend(reversed(items))
+
+    def _next(self) -> Any:
+        """What waits longest, taken out; NOTHING if nothing waits."""
+        front = self._front
+        if not front:
+            front = self._queue
+            if not front:
+                return NOTHING
+            front.reverse()
+            self._front = front
+            self._queue = None
+        item = front.pop()
+        if not front:
+            self._front = None
+        return item
+
+    def _all_waiting(self) -> list[Any]:
+        """What waits behind the message in hand, oldest first."""
+        return [*reversed(self._front or ()), *(self._queue or ())]
 
     def _admit(self, rare: Rare) -> None:
         """Give room to those who wait for it, in the order they came."""
@@ -342,9 +378,7 @@ class Cell(ActorRef):
             else:
                 item = waiter.message
                 waiter.resolve()
-            if self._queue is None:
-                self._queue = deque()
-            self._queue.append(item)
+            self._put(item)
 
     @property
     def _capacity(self) -> int | None:
@@ -453,8 +487,8 @@ class Cell(ActorRef):
             self._plain = self._plain_handler()
             if self._message is not NOTHING:
                 self._dispatcher.enqueue(self)
-            elif self._queue:
-                self._message = self._queue.popleft()
+            elif self._queue or self._front:
+                self._message = self._next()
                 self._dispatcher.enqueue(self)
             elif self._used < self._limit:
                 self._idle = True

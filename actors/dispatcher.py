@@ -57,7 +57,6 @@ class Dispatcher:
         """The cell whose turn is being stepped right now, by this very call stack."""
         self.stepping = False
         """Whether that turn is a coroutine, which counts its messages one by one."""
-        self.time_seen = 0.0
         self.workers = Workers(self)
         self.is_open = False
         self._closed = False
@@ -91,7 +90,6 @@ class Dispatcher:
         self.base = base
         self._spare = base.copy()
         self.timers = timers
-        self.time_seen = timers.clock()
 
     def close(self) -> None:
         """Every actor has stopped: let the workers go."""
@@ -182,10 +180,8 @@ class Dispatcher:
         base = self.base
         counters = self.counters
         take = self.ready.popleft
-        clock = self.timers.clock
         done = 0
         while left := self._pacer.grant(done):
-            self.time_seen = clock()
             granted = left
             stepped = 0
             try:
@@ -196,7 +192,7 @@ class Dispatcher:
                         return _NOTHING_READY
                     self.current = cell
                     receive = cell._plain
-                    if receive is None:
+                    if receive is None and cell._steps is None:
                         receive = self._plain_at_first(cell)
                     if receive is None:
                         before = counters.taken
@@ -225,7 +221,7 @@ class Dispatcher:
                     except Exception as error:
                         plain_failure(cell, message, error)
                     else:
-                        if cell._queue or cell._plain is not receive:
+                        if cell._queue or cell._front or cell._plain is not receive:
                             left -= plain_rest(cell, receive, left)
                         else:
                             cell._message = NOTHING
@@ -252,38 +248,40 @@ class Dispatcher:
         If it has to wait on trio, `worker.cell` is set: then it goes on in `_relay`.
         """
         aside: Context | None = None
+        rare = cell._rare
         steps = cell._steps
         if steps is None:
             if cell._waits:
                 self.workers.hand_over(cell, turn(cell, TURN).__await__(), BEGIN)
                 return
             steps = turn(cell, TURN).__await__()
-        else:
-            cell._steps = None
-            rare = cell._rare
-            if rare is not None and rare.asides_context is not None:
-                aside, rare.asides_context = rare.asides_context, None
+        elif rare is not None and rare.asides_context is not None:
+            aside, rare.asides_context = rare.asides_context, None
         self.stepping = True
         # Iterated, not sent to: the end of an iteration costs no StopIteration object.
         trap = next(steps, DONE) if aside is None else aside.run(next, steps, DONE)
         self.stepping = False
         if trap is DONE:
+            cell._steps = None
             self.turn_ended(cell)
-        elif (
-            isinstance(trap, Waiter)
+            return
+        rare = cell._rare
+        if (
+            (trap.__class__ is Ask or isinstance(trap, Waiter))
             and cancel_status(worker.task) is worker.status
-            and not (cell._rare is not None and cell._rare.cut)
+            and (rare is None or not rare.cut)
         ):
             cell._steps = steps
-            trap.aside = cell
+            trap.waits = cell
             if aside is not None:
                 cell._rare_part().asides_context = aside
-        else:
-            worker.context = aside
-            worker.cell = cell
-            worker.steps = steps
-            worker.trap = trap
-            cell._worker = worker
+            return
+        cell._steps = None
+        cell._worker = worker
+        worker.context = aside
+        worker.cell = cell
+        worker.steps = steps
+        worker.trap = trap
 
     def turn_ended(self, cell: Cell) -> None:
         cell._worker = None

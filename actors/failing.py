@@ -43,12 +43,12 @@ def failed(
     cell._plain = None
     rare.failure = failure
     rare.decision = None
-    if rare.stop_reason is None:
+    if rare.stop_reason is None and not rare.killed:
         cell._parent._decide_about(cell, failure)
     else:
-        # It was stopping: there is nothing left to decide.
+        # It was about to end: there is nothing left to decide.
         log.error("%s; it was stopping", failure.describe(), exc_info=error)
-        decide(cell, Stop())
+        cell._wake()
 
 
 def decide_about(parent: Cell, child: Cell, failure: Failure) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -93,9 +92,7 @@ def unstash_all(cell: Cell) -> None:
         return
     # The message in hand, if it was stashed just now, stays stashed until the next time.
     kept = [rare.stash.pop()] if rare.stashed_now else []
-    if cell._queue is None:
-        cell._queue = deque()
-    cell._queue.extendleft(reversed(rare.stash))
+    cell._put_first(rare.stash)
     rare.stash = kept
     if cell._idle or (rare.suspended and cell._state is RUNNING):
         cell._wake()

@@ -13,6 +13,7 @@ from actors.failing import carry_out, child_failed, failed
 from actors.failure import ExitReason, Failure
 from actors.states import DRAINING, FAILED, RUNNING, STARTING, STOPPED, STOPPING, enter
 from actors.stopping import finish, leave_unhandled, stop_children, terminate
+from actors.waiting import Raised
 
 if TYPE_CHECKING:
     from actors.cell import Cell
@@ -41,7 +42,7 @@ async def _attend(cell: Cell, rare: Rare) -> bool:
             await _start(cell)
         elif state is FAILED:
             if rare.stop_reason is not None:
-                await finish(cell, rare.stop_reason)
+                await finish(cell, rare.failure or rare.stop_reason)
             elif rare.decision is None:
                 return False
             else:
@@ -65,7 +66,7 @@ async def _start(cell: Cell) -> None:
             leave_unhandled(cell)
             await stop_children(cell)
             terminate(cell, Failure(cell, error, "started"))
-            starter.resolve(error=error)
+            starter.resolve(Raised(error))
         else:
             failed(cell, error, "started")
         return

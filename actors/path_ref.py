@@ -11,6 +11,7 @@ from actors.dead_letters import DeadLetterReason
 from actors.errors import ActorStopped
 from actors.failure import ExitReason, Terminated
 from actors.ref import ActorRef
+from actors.waiting import Raised
 from actors.watching import notify, take_back, unwatch, watch
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class PathRef(ActorRef):
         dispatcher.counters.at_the_door += 1
         dispatcher.counters.rejected += 1
         ask.where = "forwarded"
-        ask.answer(None, ActorStopped(self, ask.message, "no actor lives at that address"))
+        ask.answer(Raised(ActorStopped(self, ask.message, "no actor lives at that address")))
 
     def _watched_by(self, watcher: Cell) -> None:
         cell = self._system._find(self._address)

@@ -17,7 +17,7 @@ from actors.errors import ActorStopped
 from actors.failure import ExitReason, Failure
 from actors.mailbox import NOTHING
 from actors.states import DRAINING, RUNNING, STOPPED, STOPPING, enter
-from actors.waiting import Waiter
+from actors.waiting import Raised, Waiter
 from actors.watching import end_of_incarnation
 
 if TYPE_CHECKING:
@@ -163,9 +163,8 @@ def leave_unhandled(cell: Cell) -> None:
     if cell._message is not NOTHING:
         left.append(cell._message)
         cell._message = NOTHING
-    if cell._queue:
-        left.extend(cell._queue)
-    cell._queue = None
+    left.extend(cell._all_waiting())
+    cell._queue = cell._front = None
     dispatcher = cell._dispatcher
     for item in left:
         cell._used -= 1
@@ -192,7 +191,7 @@ def terminate(cell: Cell, reason: ExitReason | Failure) -> None:
     cell._actor = None
     cell._args = ()
     cell._plain = None
-    cell._queue = None
+    cell._queue = cell._front = None
     siblings = cell._parent._children
     if siblings is not None and siblings.get(cell._name) is cell:
         del siblings[cell._name]
@@ -209,4 +208,4 @@ def terminate(cell: Cell, reason: ExitReason | Failure) -> None:
         waiter.resolve()
     if rare.starter is not None:
         starter, rare.starter = rare.starter, None
-        starter.resolve(error=ActorStopped(cell, None, "it was stopped before it had started"))
+        starter.resolve(Raised(ActorStopped(cell, None, "it was stopped before it had started")))

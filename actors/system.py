@@ -295,15 +295,20 @@ class ActorSystem:
             rare = cell._rare
             if cell._idle and (rare is None or not rare.stash):
                 continue
-            outstanding += cell._used
-            queued += len(cell._queue or ())
-            if cell._message is not NOTHING:
-                if not cell._handles():
-                    queued += 1
-                elif self._dispatcher.current is not cell or self._dispatcher.stepping:
-                    in_flight += 1
+            waiting = len(cell._queue or ()) + len(cell._front or ())
             if rare is not None:
-                queued += len(rare.stash) - rare.stashed_now
+                waiting += len(rare.stash) - rare.stashed_now
+            queued += waiting
+            if self._dispatcher.current is cell and not self._dispatcher.stepping:
+                # A plain handler reads this: its batch is counted when it ends.
+                outstanding += waiting
+                continue
+            outstanding += cell._used
+            if cell._message is not NOTHING:
+                if cell._handles():
+                    in_flight += 1
+                else:
+                    queued += 1
         return self._counters.snapshot(outstanding=outstanding, queued=queued, in_flight=in_flight)
 
     def _cells(self) -> Iterator[Cell]:

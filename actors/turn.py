@@ -33,14 +33,22 @@ def plain_rest(cell: Cell, receive: Callable[[Any], Any], most: int) -> int:
     is corrected here. Leaves the cell ready, idle or suspended.
     """
     done = 0
-    queue = cell._queue
-    if queue and cell._plain is receive:
-        most = min(most, cell._traits.batch, len(queue))
-        take = queue.popleft
+    front = cell._front
+    if not front and cell._queue:
+        front = cell._front = cell._queue
+        front.reverse()
+        cell._queue = None
+    if front and cell._plain is receive:
+        take = front.pop
         message = None
         try:
-            for done in range(1, most + 1):  # noqa: B007 - it is how many were taken, at the end
-                cell._message = message = take()
+            for done in range(1, min(most, cell._traits.batch, len(front)) + 1):
+                try:
+                    cell._message = message = take()
+                except IndexError:
+                    # The handler has made its own mailbox shorter, by unwatch or drop_oldest.
+                    done -= 1
+                    break
                 if message.__class__ is Ask:
                     answer(cell, receive, message)
                 else:
@@ -56,9 +64,8 @@ def plain_rest(cell: Cell, receive: Callable[[Any], Any], most: int) -> int:
         # Given back together, once a batch: that is why small mailboxes have batches of one.
         cell._used -= done
     if cell._plain is receive:
-        cell._message = NOTHING
-        if cell._queue:
-            cell._message = cell._queue.popleft()
+        cell._message = cell._next()
+        if cell._message is not NOTHING:
             cell._dispatcher.enqueue(cell)
         else:
             cell._idle = True
@@ -103,7 +110,7 @@ def _take_back_stashed(cell: Cell) -> None:
 
 def answer(cell: Cell, receive: Callable[[Any], Any], ask: Ask) -> None:
     """Handle an asked message with a plain handler."""
-    if ask.value is not PENDING or ask.deadline <= cell._dispatcher.time_seen:
+    if ask.value is not PENDING or ask.deadline <= cell._dispatcher.timers.clock():
         _expire(cell, ask)
         cell._dispatcher.counters.handled -= 1
         return
@@ -143,13 +150,13 @@ async def turn(cell: Cell, most: int) -> None:
             return
         message = cell._message
         if message is NOTHING:
-            if not cell._queue:
+            if not (cell._queue or cell._front):
                 if cell._state is DRAINING:
                     await drain_and_stop(cell)
                 return
             if done >= most:
                 return
-            message = cell._message = cell._queue.popleft()
+            message = cell._message = cell._next()
         elif done >= most:
             return
         if rare is not None and rare.behaviour is not None:
@@ -181,11 +188,16 @@ async def turn(cell: Cell, most: int) -> None:
                 if cell._rare is not None:
                     break
                 counters.handled += 1
-                queue = cell._queue
-                if not queue or done >= most:
+                front = cell._front
+                if done >= most:
                     cell._message = NOTHING
                     return
-                cell._message = message = queue.popleft()
+                if front:
+                    cell._message = message = front.pop()
+                else:
+                    cell._message = message = cell._next()
+                    if message is NOTHING:
+                        return
         except Exception as error:
             counters.failed += 1
             _failed(cell, message, error)
@@ -204,7 +216,7 @@ async def turn(cell: Cell, most: int) -> None:
 
 async def _answer_async(cell: Cell, receive: Callable[[Any], Any], ask: Ask) -> None:
     """Handle an asked message with an async handler."""
-    if ask.value is not PENDING or ask.deadline <= cell._dispatcher.time_seen:
+    if ask.value is not PENDING or ask.deadline <= cell._dispatcher.timers.clock():
         _expire(cell, ask)
         cell._dispatcher.counters.handled -= 1
         return

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from actors.dispatcher import Dispatcher
 
 
+Task: Final = trio.lowlevel.Task
+
+
 class _Pending:
     __slots__ = ()
 
@@ -24,38 +27,45 @@ class _Pending:
 PENDING: Final = _Pending()
 
 
+class Raised:
+    """The outcome of a wait that raises."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
 class Waiter:
     """Something awaited once.
 
     Inside a turn that the dispatcher steps, `wait` yields the waiter itself, and the dispatcher
     sets the actor aside: no task waits. Anywhere else it is an ordinary trio wait.
 
-    value: PENDING, or what `wait` returns; error: what it raises instead.
+    value: PENDING, then what `wait` returns, or a Raised.
+    waits: the cell that is set aside, or the trio task.
     holder: the cell that has to act for the wait to end, for the search of cycles.
     """
 
-    __slots__ = ("aside", "error", "holder", "task", "value")
+    __slots__ = ("holder", "value", "waits")
 
     def __init__(self, holder: Cell | None) -> None:
         self.holder = holder
         self.value: Any = PENDING
-        self.error: BaseException | None = None
-        self.aside: Cell | None = None
-        self.task: trio.lowlevel.Task | None = None
+        self.waits: Cell | trio.lowlevel.Task | None = None
 
-    def resolve(self, value: Any = None, error: BaseException | None = None) -> bool:
+    def resolve(self, value: Any = None) -> bool:
         """End the wait. Returns False, and does nothing, if it has ended already."""
         if self.value is not PENDING:
             return False
         self.value = value
-        self.error = error
-        cell = self.aside
-        if cell is not None:
-            self.aside = None
-            cell._dispatcher.enqueue(cell)
-        elif (task := self.task) is not None:
-            self.task = None
-            trio.lowlevel.reschedule(task)
+        waits = self.waits
+        if waits is not None:
+            self.waits = None
+            if waits.__class__ is Task:
+                trio.lowlevel.reschedule(waits)
+            else:
+                waits._dispatcher.enqueue(waits)
         return True
 
     def __await__(self) -> Generator[Any, Any, None]:
@@ -76,24 +86,26 @@ class Waiter:
             except BaseException:
                 self.abandoned()
                 raise
-        if self.error is not None:
+        value = self.value
+        if value.__class__ is Raised:
+            # The error's traceback holds this frame, which must not hold the error.
+            self.value = None
             try:
-                raise self.error
+                raise value.error
             finally:
-                # An error that refers to this frame, which refers to the error, is a cycle.
-                self.error = None
-        return self.value
+                del value
+        return value
 
     async def wait_in_task(self) -> None:
         """Wait as the current trio task. Returns when resolved; a cancellation point."""
         if self.value is not PENDING:
             await trio.lowlevel.checkpoint()
             return
-        self.task = trio.lowlevel.current_task()
+        self.waits = trio.lowlevel.current_task()
 
         def abort(_: object) -> trio.lowlevel.Abort:
             # Only this wait's own field, so the order in which trio aborts tasks cannot be seen.
-            self.task = None
+            self.waits = None
             return trio.lowlevel.Abort.SUCCEEDED
 
         await trio.lowlevel.wait_task_rescheduled(abort)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING
 
 from actors.dead_letters import DeadLetterReason
@@ -47,9 +46,7 @@ def notify(watcher: Cell, notice: Terminated) -> None:
         watcher.tell(notice)
     else:
         watcher._used += 1
-        if watcher._queue is None:
-            watcher._queue = deque()
-        watcher._queue.append(notice)
+        watcher._put(notice)
         if watcher._state is RUNNING and watcher._rare_part().suspended:
             watcher._wake()
 
@@ -60,12 +57,11 @@ def take_back(watcher: Cell, address: Address) -> None:
     def unwanted(item: object) -> bool:
         return isinstance(item, Terminated) and item.ref.address == address
 
-    queue = watcher._queue
-    if queue and any(unwanted(item) for item in queue):
-        kept = [item for item in queue if not unwanted(item)]
-        watcher._used -= len(queue) - len(kept)
-        queue.clear()
-        queue.extend(kept)
+    for waiting in (watcher._front, watcher._queue):
+        if waiting and any(unwanted(item) for item in waiting):
+            kept = [item for item in waiting if not unwanted(item)]
+            watcher._used -= len(waiting) - len(kept)
+            waiting[:] = kept
     if unwanted(watcher._message) and not watcher._handles():
         # It is next: the turn that is due finds nothing in hand.
         watcher._message = NOTHING

@@ -187,7 +187,6 @@ class Workers:
         assert steps is not None
         assert worker.scope is not None
         if trap is BEGIN:
-            assert worker.task is not None
             trap = self._step(cell, steps, None)
             cell._waits = trap is not DONE
         else:
@@ -208,7 +207,7 @@ class Workers:
                     trap = self._step(cell, steps, await trio_yield(trap))
             rare = cell._rare
             if (
-                not (cell._queue or (rare is not None and rare.urgent))
+                not (cell._queue or cell._front or (rare is not None and rare.urgent))
                 or worker.scope.cancel_called
                 or not cell._waits
             ):
@@ -250,14 +249,15 @@ class Workers:
         cell._rare_part().cut = True
         worker = cell._worker
         if worker is not None:
-            if worker.trap is not BEGIN:
+            # A trap stands there until the worker has taken the turn up; it then looks at `cut`.
+            if worker.trap is None:
                 assert worker.scope is not None
                 worker.scope.cancel()
             return
         waiter = cell._waiting
-        if cell._steps is not None and waiter is not None and waiter.aside is cell:
+        if cell._steps is not None and waiter is not None and waiter.waits is cell:
             # Trio's rules say what a cancelled `finally` may do, so it is cancelled on a task.
-            waiter.aside = None
+            waiter.waits = None
             steps, cell._steps = cell._steps, None
             self.hand_over(cell, steps, waiter)
 
