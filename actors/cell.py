@@ -22,13 +22,15 @@ from actors.address import Address
 from actors.ask import Ask, check_cycle, find_chain
 from actors.dead_letters import DeadLetterReason
 from actors.errors import AskCycle, MailboxFull, NotAMessage
+from actors.failing import decide_about
 from actors.failure import ExitReason, Failure, Terminated
 from actors.mailbox import NO_MORE, NOTHING
 from actors.rare import Rare, SendWait
 from actors.ref import ActorRef
 from actors.states import DRAINING, RUNNING, STARTING, STOPPED, State
+from actors.stopping import stop
 from actors.threads import current_thread
-from actors.waiting import PENDING, Raised, Waiter
+from actors.waiting import PAUSE, PENDING, Raised, Waiter
 from actors.watching import unwatch, watch
 
 if TYPE_CHECKING:
@@ -178,21 +180,22 @@ class Cell(ActorRef):
         asker = dispatcher.current
         if asker is None:
             return await self._ask_from_task(message, timeout)
-        # Written out rather than called: this is the path of every ask between actors.
         timers = dispatcher.timers
         expected = timers.asks.get(timeout)
         if expected is None:
             expected = timers.asks_within(timeout)
-        deadline = timers.clock() + timeout if timeout is not None else inf
-        ask = Ask(message, asker, self, deadline, timeout)
+        ask = Ask(message, asker, self, inf, timeout)
         if self is asker or self._waiting is not None or self._rare is not None:
             check_cycle(self, asker)
-        if self._idle:
-            self._idle = False
-            self._used += 1
-            self._message = ask
-            dispatcher.enqueue(self)
-        else:
+        handled = False
+        if self._idle and not self._traits.waits and dispatcher.leads(asker):
+            # As for a task: a plain handler cannot wait, so it runs right here, out of turn.
+            if dispatcher.spots <= 0:
+                await PAUSE
+            handled = dispatcher.handle_now(self, ask)
+        if not handled:
+            if timeout is not None:
+                ask.deadline = timers.clock() + timeout
             self._put_ask(ask)
         if ask.value is PENDING:
             if timeout is not None:
@@ -218,13 +221,12 @@ class Cell(ActorRef):
         expected = timers.asks_within(timeout)
         await trio.lowlevel.checkpoint_if_cancelled()
         asker = dispatcher.workers.cell_of_task()
-        deadline = timers.clock() + timeout if timeout is not None else inf
-        ask = Ask(message, asker, self, deadline, timeout)
+        ask = Ask(message, asker, self, inf, timeout)
         if asker is not None:
             check_cycle(self, asker)
             self._put_ask(ask)
         # A plain handler cannot wait, so it runs right here, and no task has to be switched.
-        elif not (self._idle and dispatcher.handle_now(self, ask)):
+        elif not dispatcher.handle_now(self, ask):
             self._put_ask(ask)
         if ask.value is not PENDING:
             await dispatcher.give_way()
@@ -252,8 +254,6 @@ class Cell(ActorRef):
 
     def stop(self) -> None:
         self._dispatcher.check_thread("stop")
-        from actors.stopping import stop  # it builds on this module
-
         stop(self, ExitReason.NORMAL)
 
     def _take_over(self, ask: Ask) -> None:
@@ -409,8 +409,6 @@ class Cell(ActorRef):
     # -- as a parent
 
     def _decide_about(self, child: Cell, failure: Failure) -> None:
-        from actors.failing import decide_about  # it builds on this module
-
         decide_about(self, child, failure)
 
     def _child_stopped(self, child: Cell, reason: ExitReason | Failure) -> None:

@@ -25,7 +25,7 @@ from actors.mailbox import NOTHING
 from actors.states import RUNNING
 from actors.threads import current_thread
 from actors.turn import answer, forgotten, plain_failure, plain_rest, turn
-from actors.waiting import Waiter
+from actors.waiting import PAUSE, Waiter
 from actors.workers import BEGIN, DONE, TURN, Worker, Workers
 
 if TYPE_CHECKING:
@@ -65,6 +65,8 @@ class Dispatcher:
         self._pacer = env.pacer()
         self._own_pacer = env.pacer()
         self._granted = self._grant = 0
+        self._leader: Worker | None = None
+        self.spots = 0
 
     # -- opening and closing
 
@@ -152,6 +154,7 @@ class Dispatcher:
         """Run ready actors until there is none, or until a handler waits."""
         pacer = self._pacer
         pacer.begin()
+        self._leader = worker
         while True:
             context = self.base.copy()
             why = context.run(self._run_ready, worker, context)
@@ -162,6 +165,7 @@ class Dispatcher:
             elif why is not _CONTEXT_CHANGED:
                 break
         worker.leads = False
+        self._leader = None
         if worker.cell is not None:
             # Its own handler waits: another one leads, if there is anything to lead.
             assert worker.task is not None
@@ -182,7 +186,7 @@ class Dispatcher:
         take = self.ready.popleft
         done = 0
         while left := self._pacer.grant(done):
-            granted = left
+            granted = self.spots = left
             stepped = 0
             try:
                 while left > 0:
@@ -267,12 +271,15 @@ class Dispatcher:
             return
         rare = cell._rare
         if (
-            (trap.__class__ is Ask or isinstance(trap, Waiter))
+            (trap.__class__ is Ask or trap is PAUSE or isinstance(trap, Waiter))
             and cancel_status(worker.task) is worker.status
             and (rare is None or not rare.cut)
         ):
             cell._steps = steps
-            trap.waits = cell
+            if isinstance(trap, Waiter):
+                trap.waits = cell
+            else:
+                self.ready.append(cell)
             if aside is not None:
                 cell._rare_part().asides_context = aside
             return
@@ -292,29 +299,56 @@ class Dispatcher:
     # -- for those who are not actors
 
     def handle_now(self, cell: Cell, ask: Ask) -> bool:
-        """Let an idle actor with a plain handler handle an ask on the caller's task, if it can."""
+        """Let an idle actor with a plain handler handle an ask right here, if it can.
+
+        Such a handler cannot wait, so nothing has to be switched: for a trio task that asks, and
+        for an actor that does (`spots` times between two looks at the clock).
+        """
+        if not cell._idle:
+            return False
         receive = cell._plain or self._plain_at_first(cell)
         if receive is None:
             return False
-        self.check_open()
         cell._idle = False
         cell._message = ask
         counters = self.counters
         spare = self._spare
+        asker, stepping = self.current, self.stepping
         self.current = cell
+        self.stepping = False
+        self.spots -= 1
+        ask.where = "being handled"
         try:
-            spare.run(answer, cell, receive, ask)
+            result = spare.run(receive, ask.message)
+            if result is not None and result.__class__ is CoroutineType:
+                raise forgotten(cell, receive, result)
         except Exception as error:
             plain_failure(cell, ask, error)
         else:
+            if ask.where == "being handled":
+                # Nobody waits yet, so nobody is to be woken.
+                ask.value = result
             plain_rest(cell, receive, 0)
         finally:
-            self.current = None
+            self.current = asker
+            self.stepping = stepping
             counters.taken += 1
             counters.handled += 1
         if spare != self.base:
             self._spare = self.base.copy()
         return True
+
+    def leads(self, asker: Cell) -> bool:
+        """Whether `asker` runs on the leader, in no cancel scope of its own.
+
+        Elsewhere it has to wait properly: an ask is a cancellation point.
+        """
+        leader = self._leader
+        return (
+            asker._worker is None
+            and leader is not None
+            and cancel_status(leader.task) is leader.status
+        )
 
     async def give_way(self) -> None:
         """A cancellation point, and now and then (about every 2 ms of work) a full checkpoint."""

@@ -80,12 +80,14 @@ def child_failed(cell: Cell, signal: ChildFailed) -> None:
     if isinstance(directive, Escalate):
         failed(cell, signal.failure.exception, "escalated", None, signal.failure)
     else:
-        log.error(
-            "%s; its parent decides: %s",
-            signal.failure.describe(),
-            directive,
-            exc_info=signal.failure.exception,
-        )
+        # Only built if somebody listens: a traceback costs more than the restart.
+        if log.isEnabledFor(logging.ERROR):
+            log.error(
+                "%s; its parent decides: %s",
+                signal.failure.describe(),
+                directive,
+                exc_info=signal.failure.exception,
+            )
         decide(child, directive)
 
 

@@ -27,6 +27,9 @@ class State(enum.Enum):
     """Its children stop, then `stopped()` runs."""
     STOPPED = "stopped"
 
+    followers: tuple[State, ...]
+    """What may follow: its row of TRANSITIONS."""
+
 
 STARTING: Final = State.STARTING
 RUNNING: Final = State.RUNNING
@@ -50,9 +53,12 @@ TRANSITIONS: Final[Mapping[State, tuple[State, ...]]] = MappingProxyType(
 """From each state, those it may be followed by. RUNNING to STOPPED in one step is an idle actor
 without children and without a `stopped()` hook: there is nothing to wait for."""
 
+for _state, _followers in TRANSITIONS.items():
+    _state.followers = _followers
+
 
 def enter(cell: Cell, state: State) -> None:
     """Go to `state`, which must be one that may follow."""
-    if state not in TRANSITIONS[cell._state]:
+    if state not in cell._state.followers:
         raise AssertionError(f"{cell}: {cell._state.value} is not followed by {state.value}")
     cell._state = state

@@ -113,6 +113,8 @@ class Timers:
 
     def expect(self, ask: Ask, expected: dict[Ask, None]) -> None:
         """Expire `ask` at its deadline, unless it is answered before."""
+        if ask.deadline == math.inf and ask.timeout is not None:
+            ask.deadline = self.clock() + ask.timeout
         ask.expected = expected
         expected[ask] = None
         if expected is self._odd:

@@ -116,6 +116,17 @@ class Waiter:
             self.value = None
 
 
+class _Pause:
+    __slots__ = ()
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        yield self
+
+
+PAUSE: Final = _Pause()
+"""Awaited in a turn: the other ready actors have a turn first."""
+
+
 @types.coroutine
 def trio_yield(trap: Any) -> Generator[Any, outcome.Outcome[Any], outcome.Outcome[Any]]:
     """Hand one of trio's own traps to trio, from the task that runs now."""

@@ -72,7 +72,7 @@ def take_back(watcher: Cell, address: Address) -> None:
 def end_of_incarnation(cell: Cell, reason: ExitReason | Failure) -> None:
     """Its deferred asks fail, its watchers are told, and it watches nobody any more."""
     rare = cell._rare
-    if rare is None:
+    if rare is None or not (rare.deferred or rare.watchers or rare.watching or rare.signals):
         return
     for ask in tuple(rare.deferred):
         if isinstance(reason, Failure):

@@ -12,13 +12,14 @@ from collections.abc import Generator
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, Final
 
+import outcome
 import trio
 
 from actors._trio_private import cancel_status
 from actors.failing import failed
 from actors.states import DRAINING, RESTARTING, RUNNING, STARTING
 from actors.turn import turn
-from actors.waiting import Waiter, trio_yield
+from actors.waiting import PAUSE, Waiter, trio_yield
 
 if TYPE_CHECKING:
     from actors.cell import Cell
@@ -85,7 +86,7 @@ class Workers:
             assert worker.task is not None
             # What its last turn set must not be seen by the next one.
             worker.task.context = self._dispatcher.base.copy()
-            trio.lowlevel.reschedule(worker.task)
+            trio.lowlevel.reschedule(worker.task, _WOKEN)
             return worker
         worker = Worker()
         assert self.nursery is not None
@@ -110,7 +111,7 @@ class Workers:
         """Wake those that are parked, to end."""
         for worker in self._parked:
             assert worker.task is not None
-            trio.lowlevel.reschedule(worker.task)
+            trio.lowlevel.reschedule(worker.task, _WOKEN)
         self._parked.clear()
 
     def cell_of_task(self) -> Cell | None:
@@ -170,7 +171,9 @@ class Workers:
                 return False
             else:
                 self._parked.append(worker)
-                await trio.lowlevel.wait_task_rescheduled(_abort)
+                woken = await trio_yield(_PARK)
+                if woken is not _WOKEN:
+                    woken.unwrap()  # raises Cancelled
         return True
 
     def _raised_besides(self, cell: Cell, group: ExceptionGroup[Exception]) -> None:
@@ -187,7 +190,7 @@ class Workers:
         assert steps is not None
         assert worker.scope is not None
         if trap is BEGIN:
-            trap = self._step(cell, steps, None)
+            trap = self._begin(cell, steps)
             cell._waits = trap is not DONE
         else:
             cell._waits = True
@@ -203,6 +206,9 @@ class Workers:
                         trap = self._throw(cell, steps, error)
                     else:
                         trap = self._step(cell, steps, None)
+                elif trap is PAUSE:
+                    await trio.lowlevel.cancel_shielded_checkpoint()
+                    trap = self._step(cell, steps, None)
                 else:
                     trap = self._step(cell, steps, await trio_yield(trap))
             rare = cell._rare
@@ -214,33 +220,45 @@ class Workers:
                 break
             steps = turn(cell, TURN).__await__()
             cell._waits = False
-            trap = self._step(cell, steps, None)
+            trap = self._begin(cell, steps)
             if trap is not DONE:
                 cell._waits = True
         worker.cell = worker.steps = None
         self._dispatcher.turn_ended(cell)
 
+    def _begin(self, cell: Cell, steps: Steps) -> Any:
+        dispatcher = self._dispatcher
+        dispatcher.current = cell
+        dispatcher.stepping = True
+        try:
+            return next(steps, DONE)
+        finally:
+            dispatcher.current = None
+            dispatcher.stepping = False
+
     def _step(self, cell: Cell, steps: Steps, value: Any) -> Any:
-        self._dispatcher.current = cell
-        self._dispatcher.stepping = True
+        dispatcher = self._dispatcher
+        dispatcher.current = cell
+        dispatcher.stepping = True
         try:
             return steps.send(value)
         except StopIteration:
             return DONE
         finally:
-            self._dispatcher.current = None
-            self._dispatcher.stepping = False
+            dispatcher.current = None
+            dispatcher.stepping = False
 
     def _throw(self, cell: Cell, steps: Steps, error: BaseException) -> Any:
-        self._dispatcher.current = cell
-        self._dispatcher.stepping = True
+        dispatcher = self._dispatcher
+        dispatcher.current = cell
+        dispatcher.stepping = True
         try:
             return steps.throw(error)
         except StopIteration:
             return DONE
         finally:
-            self._dispatcher.current = None
-            self._dispatcher.stepping = False
+            dispatcher.current = None
+            dispatcher.stepping = False
 
     def cancel(self, cell: Cell) -> None:
         """Cancel the handler or hook that the cell waits in, if it waits."""
@@ -271,3 +289,10 @@ class Workers:
 
 def _abort(_: object) -> trio.lowlevel.Abort:
     return trio.lowlevel.Abort.SUCCEEDED
+
+
+# What trio's own wait_task_rescheduled yields and is sent, made once instead of once a park.
+_park = trio.lowlevel.wait_task_rescheduled(_abort)
+_PARK: Final = _park.send(None)
+_park.close()
+_WOKEN: Final = outcome.Value(None)
