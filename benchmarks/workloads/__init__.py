@@ -1,0 +1,26 @@
+"""The workloads, each with its limit beside it, in the order of the table."""
+
+from benchmarks.harness import Benchmark
+from benchmarks.workloads import asks, memory, messages, restarts, spawning, waiting
+
+BENCHMARKS: tuple[Benchmark, ...] = (
+    *messages.BENCHMARKS,
+    *asks.BENCHMARKS,
+    *waiting.BENCHMARKS,
+    *spawning.BENCHMARKS,
+    *memory.BENCHMARKS,
+    *restarts.BENCHMARKS,
+)
+
+
+def find(name: str) -> Benchmark:
+    """The benchmark called `name`.
+
+    Raises:
+        LookupError: there is none; the message lists the names.
+    """
+    for benchmark in BENCHMARKS:
+        if benchmark.name == name:
+            return benchmark
+    names = ", ".join(benchmark.name for benchmark in BENCHMARKS)
+    raise LookupError(f"no benchmark is called {name!r}; there are: {names}")
