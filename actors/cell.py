@@ -235,11 +235,11 @@ class Cell(ActorRef):
         return await self._wait_as(asker, ask)
 
     async def stopped(self) -> None:
-        dispatcher = self._dispatcher
-        dispatcher.check_thread("stopped")
         if self._state is STOPPED:
             await trio.lowlevel.checkpoint()
             return
+        dispatcher = self._dispatcher
+        dispatcher.check_thread("stopped")
         asker = dispatcher.current or dispatcher.workers.cell_of_task()
         if asker is not None and (chain := find_chain(self, asker)) is not None:
             raise AskCycle(chain)
@@ -253,6 +253,8 @@ class Cell(ActorRef):
             raise
 
     def stop(self) -> None:
+        if self._state is STOPPED:
+            return
         self._dispatcher.check_thread("stop")
         stop(self, ExitReason.NORMAL)
 

@@ -292,7 +292,7 @@ def _abort(_: object) -> trio.lowlevel.Abort:
 
 
 # What trio's own wait_task_rescheduled yields and is sent, made once instead of once a park.
-_park = trio.lowlevel.wait_task_rescheduled(_abort)
+_park = trio.lowlevel.wait_task_rescheduled(_abort)  # noqa: ASYNC105 - stepped by hand
 _PARK: Final = _park.send(None)
 _park.close()
 _WOKEN: Final = outcome.Value(None)
