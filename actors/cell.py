@@ -24,7 +24,7 @@ from actors.dead_letters import DeadLetterReason
 from actors.errors import AskCycle, MailboxFull, NotAMessage
 from actors.failing import decide_about
 from actors.failure import ExitReason, Failure, Terminated
-from actors.mailbox import NO_MORE, NOTHING
+from actors.mailbox import CLOSED, NOTHING
 from actors.rare import Rare, SendWait
 from actors.ref import ActorRef
 from actors.states import DRAINING, RUNNING, STARTING, STOPPED, State
@@ -48,9 +48,9 @@ class Cell(ActorRef):
         "_args",
         "_children",
         "_dispatcher",
+        "_done",
         "_front",
         "_idle",
-        "_limit",
         "_message",
         "_name",
         "_parent",
@@ -58,10 +58,10 @@ class Cell(ActorRef):
         "_queue",
         "_rare",
         "_recipe",
+        "_room",
         "_state",
         "_steps",
         "_traits",
-        "_used",
         "_waiting",
         "_waits",
         "_worker",
@@ -82,9 +82,9 @@ class Cell(ActorRef):
         self._recipe = recipe
         self._args = args
         self._traits = traits
-        # Messages that wait, and how many may: a sender adds one, the receiver takes it off.
-        self._used = 0
-        self._limit = traits.room
+        # How many messages `_queue` may hold. What the receiver has taken from there (the message
+        # in hand, `_front`, the stash) is taken off it, and given back when it is done with.
+        self._room = traits.room
         self._idle = False
         # The message that is handled now or next.
         self._message: Any = NOTHING
@@ -97,6 +97,8 @@ class Cell(ActorRef):
         # The suspended turn of an actor set aside, and the worker of one that waits on trio.
         self._steps: Steps | None = None
         self._worker: Worker | None = None
+        # The messages that its turn has begun so far: all but the one in hand are handled.
+        self._done = 0
         # What its own turn waits for, and whether its last turn had to wait on trio.
         self._waiting: Waiter | None = None
         self._waits = False
@@ -132,35 +134,35 @@ class Cell(ActorRef):
     # -- sending
 
     def tell(self, message: object) -> None:
-        dispatcher = self._dispatcher
-        if self._idle:
+        queue = self._queue
+        if queue is not None:
+            if len(queue) < self._room:
+                queue.append(message)
+                return
+        elif self._idle:
+            dispatcher = self._dispatcher
             if current_thread() != dispatcher.thread:
                 dispatcher.refuse_thread("tell")
             self._idle = False
-            self._used += 1
+            self._room -= 1
             self._message = message
             dispatcher.enqueue(self)
             return
-        used = self._used
-        # To ask for the thread costs half as much as a whole tell, so behind a longer queue it is
-        # not asked. (Under the GIL what is told there from another thread is queued safely.)
-        if used < 4 and current_thread() != dispatcher.thread:
-            dispatcher.refuse_thread("tell")
-        if used < self._limit:
-            self._used = used + 1
-            queue = self._queue
-            if queue is None:
+        else:
+            # To ask for the thread costs half as much as a whole tell, so it is asked where it
+            # could do harm, and at the first message behind another. (Under the GIL what is told
+            # later from another thread is queued safely.)
+            self._dispatcher.check_thread("tell")
+            if self._room > 0:
                 self._queue = [message]
-            else:
-                queue.append(message)
-            return
+                return
         self._no_room(message)
 
     async def send(self, message: object) -> None:
         dispatcher = self._dispatcher
         dispatcher.check_thread("send")
         await trio.lowlevel.checkpoint_if_cancelled()
-        if self._idle or self._used < self._limit or self._closed():
+        if self._idle or self._has_room() or self._closed():
             self.tell(message)
             if dispatcher.current is None:
                 await dispatcher.give_way()
@@ -261,7 +263,7 @@ class Cell(ActorRef):
     def _take_over(self, ask: Ask) -> None:
         if ask.asker is not None:
             check_cycle(self, ask.asker)
-        if not self._idle and self._used >= self._limit and not self._closed():
+        if not (self._idle or self._has_room() or self._closed()):
             raise MailboxFull(self, ask.message, self._capacity)
         ask.where = "queued"
         ask.holder = self
@@ -277,7 +279,7 @@ class Cell(ActorRef):
 
     def _put_ask(self, ask: Ask) -> None:
         """Queue an ask, or let it wait for room. An actor that takes no more answers it at once."""
-        if self._idle or self._used < self._limit:
+        if self._idle or self._has_room():
             self.tell(ask)
         elif self._closed():
             counters = self._dispatcher.counters
@@ -307,6 +309,7 @@ class Cell(ActorRef):
             # The room that the oldest had is taken by the newest.
             if self._message is NOTHING and not self._busy():
                 self._message = message
+                self._room -= 1
             else:
                 self._put(message)
             return
@@ -325,6 +328,7 @@ class Cell(ActorRef):
         next_up = self._message
         if next_up is not NOTHING and not self._handles() and type(next_up) is not Terminated:
             self._message = self._next()
+            self._room += 1
             return next_up
         for waiting, places in (
             (self._front, range(len(self._front or ()) - 1, -1, -1)),
@@ -333,6 +337,7 @@ class Cell(ActorRef):
             for place in places:
                 assert waiting is not None
                 if type(waiting[place]) is not Terminated:
+                    self._room += waiting is self._front
                     return waiting.pop(place)
         return NOTHING
 
@@ -355,25 +360,29 @@ class Cell(ActorRef):
         if not front:
             front = self._queue
             if not front:
+                self._queue = None
                 return NOTHING
-            front.reverse()
-            self._front = front
-            self._queue = None
+            self._turn_around(front)
         item = front.pop()
         if not front:
             self._front = None
         return item
 
-    def _all_waiting(self) -> list[Any]:
-        """What waits behind the message in hand, oldest first."""
-        return [*reversed(self._front or ()), *(self._queue or ())]
+    def _turn_around(self, queue: list[Any]) -> None:
+        """Take what senders have queued, oldest last."""
+        self._room -= len(queue)
+        queue.reverse()
+        self._front = queue
+        self._queue = None
+
+    def _has_room(self) -> bool:
+        return len(self._queue or ()) < self._room
 
     def _admit(self, rare: Rare) -> None:
         """Give room to those who wait for it, in the order they came."""
         senders = rare.senders
-        while senders and self._used < self._limit:
+        while senders and self._has_room():
             waiter, _ = senders.popitem(last=False)
-            self._used += 1
             item: object = waiter
             if isinstance(waiter, Ask):
                 waiter.where = "queued"
@@ -387,11 +396,12 @@ class Cell(ActorRef):
         return self._traits.cls.mailbox.capacity
 
     def _closed(self) -> bool:
-        return self._limit == NO_MORE
+        return self._room < -CLOSED // 2
 
     def _close_door(self) -> None:
         """Take no more messages; what is queued stays. The caller wakes or ends the cell."""
-        self._limit = NO_MORE
+        if not self._closed():
+            self._room -= CLOSED
         self._plain = None
 
     def _busy(self) -> bool:
@@ -490,7 +500,7 @@ class Cell(ActorRef):
             elif self._queue or self._front:
                 self._message = self._next()
                 self._dispatcher.enqueue(self)
-            elif self._used < self._limit:
+            elif self._room > 0:
                 self._idle = True
             else:
                 # Everything it has room for is stashed: tell must find the mailbox full.

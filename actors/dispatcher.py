@@ -201,7 +201,7 @@ class Dispatcher:
                     if receive is None:
                         before = counters.taken
                         self._step_on_lead(worker, cell)
-                        ran = counters.taken - before or 1
+                        ran = counters.taken - before or cell._done or 1
                         left -= ran
                         stepped += ran
                         if worker.cell is not None:
@@ -213,7 +213,7 @@ class Dispatcher:
                             return _CONTEXT_CHANGED
                         continue
                     message = cell._message
-                    cell._used -= 1
+                    cell._room += 1
                     left -= 1
                     try:
                         if message.__class__ is Ask:

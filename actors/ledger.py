@@ -74,11 +74,15 @@ class Counters:
         self.dead = 0
         self.restarts = 0
 
-    def snapshot(self, *, outstanding: int, queued: int, in_flight: int) -> Ledger:
-        """The ledger now. `outstanding`: room that senders used and no receiver gave back yet."""
+    def snapshot(self, *, outstanding: int, queued: int, begun: int, in_flight: int) -> Ledger:
+        """The ledger now.
+
+        outstanding: room that senders used and no receiver gave back yet. begun: messages that
+        turns which are under way have begun; of those all but `in_flight` are handled.
+        """
         return Ledger(
-            sent=self.at_the_door + self.taken + outstanding,
-            handled=self.handled,
+            sent=self.at_the_door + self.taken + begun + outstanding,
+            handled=self.handled + begun - in_flight,
             failed=self.failed,
             expired=self.expired,
             rejected=self.rejected,

@@ -12,8 +12,8 @@ OVERFLOWS: Final = get_args(Overflow)
 UNLIMITED: Final = (1 << 30) - 1
 """Room of a mailbox without a capacity: 8 GB of pointers, and still one digit of a Python int."""
 
-NO_MORE: Final = -1
-"""The limit of a mailbox that takes no more messages."""
+CLOSED: Final = 1 << 40
+"""Taken off the room of a mailbox that takes no more messages."""
 
 
 class _Nothing:

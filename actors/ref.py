@@ -43,7 +43,7 @@ class ActorRef(abc.ABC):
         Raises:
             MailboxFull: there is no room (the actor's overflow policy may say otherwise).
             WrongThread: called from a thread that does not run the system. (Not looked for where
-                four or more messages wait already; such a message arrives all the same.)
+                messages wait behind another already; such a message arrives all the same.)
             SystemClosed: the system has been left.
         """
 

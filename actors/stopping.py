@@ -163,11 +163,14 @@ def leave_unhandled(cell: Cell) -> None:
     if cell._message is not NOTHING:
         left.append(cell._message)
         cell._message = NOTHING
-    left.extend(cell._all_waiting())
+    left.extend(reversed(cell._front or ()))
+    # These took room; what is still in the queue did not yet.
+    with_room = len(left)
+    left.extend(cell._queue or ())
     cell._queue = cell._front = None
     dispatcher = cell._dispatcher
+    cell._room += with_room
     for item in left:
-        cell._used -= 1
         dispatcher.counters.taken += 1
         if isinstance(item, Ask):
             if not item.stopped(reason.value):

@@ -17,7 +17,7 @@ from actors.env import Env
 from actors.errors import NotRunning, UnknownScheme
 from actors.failure import Failure
 from actors.ledger import Counters, Ledger
-from actors.mailbox import NOTHING
+from actors.mailbox import CLOSED, NOTHING
 from actors.path_ref import PathRef
 from actors.root import Root
 from actors.spawning import spawn, start
@@ -290,7 +290,7 @@ class ActorSystem:
 
         Takes time in proportion to the actors alive (40 ns each where they are idle).
         """
-        outstanding = queued = in_flight = 0
+        outstanding = queued = in_flight = begun = 0
         for cell in self._cells():
             rare = cell._rare
             if cell._idle and (rare is None or not rare.stash):
@@ -303,13 +303,18 @@ class ActorSystem:
                 # A plain handler reads this: its batch is counted when it ends.
                 outstanding += waiting
                 continue
-            outstanding += cell._used
+            begun += cell._done
+            outstanding += cell._traits.room - cell._room + len(cell._queue or ())
+            if cell._closed():
+                outstanding -= CLOSED
             if cell._message is not NOTHING:
                 if cell._handles():
                     in_flight += 1
                 else:
                     queued += 1
-        return self._counters.snapshot(outstanding=outstanding, queued=queued, in_flight=in_flight)
+        return self._counters.snapshot(
+            outstanding=outstanding, queued=queued, begun=begun, in_flight=in_flight
+        )
 
     def _cells(self) -> Iterator[Cell]:
         todo = list((self._root._children or {}).values())

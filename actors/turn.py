@@ -34,15 +34,17 @@ def plain_rest(cell: Cell, receive: Callable[[Any], Any], most: int) -> int:
     """
     done = 0
     front = cell._front
-    if not front and cell._queue:
-        front = cell._front = cell._queue
-        front.reverse()
-        cell._queue = None
+    if not front and (front := cell._queue):
+        cell._turn_around(front)
     if front and cell._plain is receive:
+        if most > cell._traits.batch:
+            most = cell._traits.batch
+        if most > len(front):
+            most = len(front)
         take = front.pop
         message = None
         try:
-            for done in range(1, min(most, cell._traits.batch, len(front)) + 1):
+            for done in range(1, most + 1):
                 try:
                     cell._message = message = take()
                 except IndexError:
@@ -58,21 +60,23 @@ def plain_rest(cell: Cell, receive: Callable[[Any], Any], most: int) -> int:
                 if cell._plain is not receive:
                     break
         except Exception as error:
-            cell._used -= done
+            cell._room += done
             plain_failure(cell, message, error)
             return done
         # Given back together, once a batch: that is why small mailboxes have batches of one.
-        cell._used -= done
+        cell._room += done
     if cell._plain is receive:
-        cell._message = cell._next()
-        if cell._message is not NOTHING:
+        if front or cell._queue:
+            cell._message = cell._next()
             cell._dispatcher.enqueue(cell)
         else:
+            cell._front = None
+            cell._message = NOTHING
             cell._idle = True
         return done
     if was_stashed(cell):
         # It is in the mailbox again, and keeps its room there.
-        cell._used += 1
+        cell._room -= 1
         counters = cell._dispatcher.counters
         counters.taken -= 1
         counters.handled -= 1
@@ -140,78 +144,82 @@ def _expire(cell: Cell, ask: Ask) -> None:
 async def turn(cell: Cell, most: int) -> None:
     """Do what is urgent, then handle up to `most` messages. Leaves the cell to be settled.
 
-    Runs on whatever steps it: a worker that leads, or one that really waits.
+    Runs on whatever steps it: a worker that leads, or one that really waits. What it has begun is
+    in `cell._done`, and counted as handled at its end; what ended otherwise is corrected here.
     """
     counters = cell._dispatcher.counters
     done = 0
-    while True:
-        rare = cell._rare
-        if rare is not None and (rare.cut or (rare.urgent and not await attend(cell))):
-            return
-        message = cell._message
-        if message is NOTHING:
-            if not (cell._queue or cell._front):
-                if cell._state is DRAINING:
-                    await drain_and_stop(cell)
+    try:
+        while True:
+            rare = cell._rare
+            if rare is not None and (rare.cut or (rare.urgent and not await attend(cell))):
                 return
-            if done >= most:
-                return
-            message = cell._message = cell._next()
-        elif done >= most:
-            return
-        if rare is not None and rare.behaviour is not None:
-            receive = rare.behaviour
-            waits = rare.behaviour_waits
-        else:
-            actor = cell._actor
-            assert actor is not None
-            receive = actor.receive
-            waits = cell._traits.waits
-        try:
-            while True:
-                cell._used -= 1
-                counters.taken += 1
-                done += 1
-                if rare is not None and rare.senders:
-                    cell._admit(rare)
-                if message.__class__ is Ask:
-                    if waits:
-                        await _answer_async(cell, receive, message)
-                    else:
-                        answer(cell, receive, message)
-                else:
-                    result = receive(message)
-                    if waits:
-                        result = await result
-                    if result is not None and result.__class__ is CoroutineType:
-                        raise forgotten(cell, receive, result)
-                if cell._rare is not None:
-                    break
-                counters.handled += 1
-                front = cell._front
-                if done >= most:
-                    cell._message = NOTHING
+            message = cell._message
+            if message is NOTHING:
+                if not (cell._queue or cell._front):
+                    if cell._state is DRAINING:
+                        await drain_and_stop(cell)
                     return
-                if front:
-                    cell._message = message = front.pop()
-                else:
-                    cell._message = message = cell._next()
-                    if message is NOTHING:
+                if done >= most:
+                    return
+                message = cell._message = cell._next()
+            elif done >= most:
+                return
+            if rare is not None and rare.behaviour is not None:
+                receive = rare.behaviour
+                waits = rare.behaviour_waits
+            else:
+                actor = cell._actor
+                assert actor is not None
+                receive = actor.receive
+                waits = cell._traits.waits
+            try:
+                while True:
+                    cell._room += 1
+                    cell._done = done = done + 1
+                    if rare is not None and rare.senders:
+                        cell._admit(rare)
+                    if message.__class__ is Ask:
+                        if waits:
+                            await _answer_async(cell, receive, message)
+                        else:
+                            answer(cell, receive, message)
+                    else:
+                        result = receive(message)
+                        if waits:
+                            result = await result
+                        if result is not None and result.__class__ is CoroutineType:
+                            raise forgotten(cell, receive, result)
+                    if cell._rare is not None:
+                        break
+                    front = cell._front
+                    if done >= most:
+                        cell._message = NOTHING
                         return
-        except Exception as error:
-            counters.failed += 1
-            _failed(cell, message, error)
-            return
-        except BaseException:
-            _interrupted(cell, message)
-            raise
-        # Something rare may have been asked for: look at everything again.
-        cell._message = NOTHING
-        if was_stashed(cell):
-            cell._used += 1
-            counters.taken -= 1
-        else:
-            counters.handled += 1
+                    if front:
+                        cell._message = message = front.pop()
+                    else:
+                        cell._message = message = cell._next()
+                        if message is NOTHING:
+                            return
+            except Exception as error:
+                counters.handled -= 1
+                counters.failed += 1
+                _failed(cell, message, error)
+                return
+            except BaseException:
+                _interrupted(cell, message)
+                raise
+            # Something rare may have been asked for: look at everything again.
+            cell._message = NOTHING
+            if was_stashed(cell):
+                cell._room -= 1
+                counters.taken -= 1
+                counters.handled -= 1
+    finally:
+        counters.taken += done
+        counters.handled += done
+        cell._done = 0
 
 
 async def _answer_async(cell: Cell, receive: Callable[[Any], Any], ask: Ask) -> None:
@@ -233,6 +241,7 @@ def _interrupted(cell: Cell, message: Any) -> None:
     _take_back_stashed(cell)
     cell._message = NOTHING
     counters = cell._dispatcher.counters
+    counters.handled -= 1
     if isinstance(message, Ask):
         if message.value is not PENDING:
             counters.expired += 1

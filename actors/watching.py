@@ -45,7 +45,6 @@ def notify(watcher: Cell, notice: Terminated) -> None:
     elif watcher._idle:
         watcher.tell(notice)
     else:
-        watcher._used += 1
         watcher._put(notice)
         if watcher._state is RUNNING and watcher._rare_part().suspended:
             watcher._wake()
@@ -60,12 +59,16 @@ def take_back(watcher: Cell, address: Address) -> None:
     for waiting in (watcher._front, watcher._queue):
         if waiting and any(unwanted(item) for item in waiting):
             kept = [item for item in waiting if not unwanted(item)]
-            watcher._used -= len(waiting) - len(kept)
+            if waiting is watcher._front:
+                watcher._room += len(waiting) - len(kept)
             waiting[:] = kept
+    if not watcher._queue:
+        # An idle actor has no queue, not even an empty one: tell looks for that first.
+        watcher._queue = None
     if unwanted(watcher._message) and not watcher._handles():
         # It is next: the turn that is due finds nothing in hand.
         watcher._message = NOTHING
-        watcher._used -= 1
+        watcher._room += 1
         watcher._wake()
 
 
