@@ -3,11 +3,6 @@
 The ref that programs hold *is* the cell. One object an actor instead of two saves 60 bytes an
 actor and one attribute look-up a message. Everything whose name begins with an underscore belongs
 to the runtime.
-
-How a mailbox is stored: the message in hand, in a slot; those behind it, in two lists that are
-made when there is a second one. Senders append to `_queue`; when `_front` is empty, the receiver
-turns `_queue` around and pops from its end. A list is a tenth of a deque's size and its append
-is the fastest there is; an actor that never has two messages at once has neither list.
 """
 
 from __future__ import annotations
@@ -20,16 +15,15 @@ import trio
 
 from actors.address import Address
 from actors.ask import Ask, check_cycle, find_chain
-from actors.dead_letters import DeadLetterReason
+from actors.cell_mailbox import CellMailbox
 from actors.errors import AskCycle, MailboxFull, NotAMessage
 from actors.failing import decide_about
-from actors.failure import ExitReason, Failure, Terminated
-from actors.mailbox import CLOSED, NOTHING
+from actors.failure import ExitReason, Failure
+from actors.mailbox import NOTHING
 from actors.rare import Rare, SendWait
 from actors.ref import ActorRef
 from actors.states import DRAINING, RUNNING, STARTING, STOPPED, State
 from actors.stopping import stop
-from actors.threads import current_thread
 from actors.waiting import PAUSE, PENDING, Raised, Waiter
 from actors.watching import unwatch, watch
 
@@ -40,31 +34,20 @@ if TYPE_CHECKING:
     from actors.workers import Steps, Worker
 
 
-class Cell(ActorRef):
+class Cell(CellMailbox):
     """See the module. Made by `lifecycle.spawn` only."""
 
     __slots__ = (
         "_actor",
         "_args",
         "_children",
-        "_dispatcher",
         "_done",
-        "_front",
-        "_idle",
-        "_message",
         "_name",
         "_parent",
-        "_plain",
-        "_queue",
-        "_rare",
         "_recipe",
-        "_room",
         "_state",
-        "_steps",
-        "_traits",
         "_waiting",
         "_waits",
-        "_worker",
     )
 
     def __init__(
@@ -132,31 +115,6 @@ class Cell(ActorRef):
         return self
 
     # -- sending
-
-    def tell(self, message: object) -> None:
-        queue = self._queue
-        if queue is not None:
-            if len(queue) < self._room:
-                queue.append(message)
-                return
-        elif self._idle:
-            dispatcher = self._dispatcher
-            if current_thread() != dispatcher.thread:
-                dispatcher.refuse_thread("tell")
-            self._idle = False
-            self._room -= 1
-            self._message = message
-            dispatcher.enqueue(self)
-            return
-        else:
-            # To ask for the thread costs half as much as a whole tell, so it is asked where it
-            # could do harm, and at the first message behind another. (Under the GIL what is told
-            # later from another thread is queued safely.)
-            self._dispatcher.check_thread("tell")
-            if self._room > 0:
-                self._queue = [message]
-                return
-        self._no_room(message)
 
     async def send(self, message: object) -> None:
         dispatcher = self._dispatcher
@@ -290,133 +248,6 @@ class Cell(ActorRef):
             ask.where = "waiting for room"
             self._rare_part().senders[ask] = None
             self._plain = None
-
-    def _no_room(self, message: object) -> None:
-        """`tell` found no room: the actor has stopped, or its overflow policy decides."""
-        dispatcher = self._dispatcher
-        counters = dispatcher.counters
-        if self._closed():
-            counters.at_the_door += 1
-            dispatcher.dead_letters.add(self, message, DeadLetterReason.STOPPED)
-            return
-        overflow = self._traits.cls.mailbox.overflow
-        if overflow == "drop_oldest" and (oldest := self._take_oldest()) is not NOTHING:
-            counters.taken += 1
-            if isinstance(oldest, Ask):
-                oldest.stopped("it was dropped from a full mailbox")
-                oldest = oldest.message
-            dispatcher.dead_letters.add(self, oldest, DeadLetterReason.DROPPED_OLDEST)
-            # The room that the oldest had is taken by the newest.
-            if self._message is NOTHING and not self._busy():
-                self._message = message
-                self._room -= 1
-            else:
-                self._put(message)
-            return
-        counters.at_the_door += 1
-        if overflow == "drop_newest":
-            dispatcher.dead_letters.add(self, message, DeadLetterReason.DROPPED_NEWEST)
-            return
-        counters.rejected += 1
-        raise MailboxFull(self, message, self._capacity)
-
-    def _take_oldest(self) -> Any:
-        """The oldest message that waits, out of the mailbox; NOTHING if there is none to drop.
-
-        A notice of termination comes exactly once, so it is never dropped; nor is a stashed one.
-        """
-        next_up = self._message
-        if next_up is not NOTHING and not self._handles() and type(next_up) is not Terminated:
-            self._message = self._next()
-            self._room += 1
-            return next_up
-        for waiting, places in (
-            (self._front, range(len(self._front or ()) - 1, -1, -1)),
-            (self._queue, range(len(self._queue or ()))),
-        ):
-            for place in places:
-                assert waiting is not None
-                if type(waiting[place]) is not Terminated:
-                    self._room += waiting is self._front
-                    return waiting.pop(place)
-        return NOTHING
-
-    def _put(self, item: object) -> None:
-        """Behind all that waits."""
-        if self._queue is None:
-            self._queue = [item]
-        else:
-            self._queue.append(item)
-
-    def _put_first(self, items: list[Any]) -> None:
-        """Before all that waits, in their order."""
-        if self._front is None:
-            self._front = []
-        self._front.extend(reversed(items))
-
-    def _next(self) -> Any:
-        """What waits longest, taken out; NOTHING if nothing waits."""
-        front = self._front
-        if not front:
-            front = self._queue
-            if not front:
-                self._queue = None
-                return NOTHING
-            self._turn_around(front)
-        item = front.pop()
-        if not front:
-            self._front = None
-        return item
-
-    def _turn_around(self, queue: list[Any]) -> None:
-        """Take what senders have queued, oldest last."""
-        self._room -= len(queue)
-        queue.reverse()
-        self._front = queue
-        self._queue = None
-
-    def _has_room(self) -> bool:
-        return len(self._queue or ()) < self._room
-
-    def _admit(self, rare: Rare) -> None:
-        """Give room to those who wait for it, in the order they came."""
-        senders = rare.senders
-        while senders and self._has_room():
-            waiter, _ = senders.popitem(last=False)
-            item: object = waiter
-            if isinstance(waiter, Ask):
-                waiter.where = "queued"
-            else:
-                item = waiter.message
-                waiter.resolve()
-            self._put(item)
-
-    @property
-    def _capacity(self) -> int | None:
-        return self._traits.cls.mailbox.capacity
-
-    def _closed(self) -> bool:
-        return self._room < -CLOSED // 2
-
-    def _close_door(self) -> None:
-        """Take no more messages; what is queued stays. The caller wakes or ends the cell."""
-        if not self._closed():
-            self._room -= CLOSED
-        self._plain = None
-
-    def _busy(self) -> bool:
-        """Whether a handler or hook of it runs or waits now."""
-        return (
-            self._steps is not None or self._worker is not None or self._dispatcher.current is self
-        )
-
-    def _handles(self) -> bool:
-        """Whether a message is being handled now."""
-        return (
-            self._message is not NOTHING
-            and self._busy()
-            and (self._rare is None or not self._rare.attending)
-        )
 
     # -- as a parent
 

@@ -4,7 +4,6 @@ import ast
 import importlib
 import inspect
 import re
-import subprocess
 import sys
 import tomllib
 from collections.abc import Callable
@@ -150,21 +149,6 @@ def test_every_package_is_typed_and_says_what_it_is_for(repository: Path, packag
 
 def python_blocks(text: str) -> list[str]:
     return re.findall(r"^```python\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
-
-
-def test_the_first_example_of_the_readme_runs(repository: Path, tmp_path: Path) -> None:
-    example = tmp_path / "first_screen.py"
-    example.write_text(python_blocks((repository / "README.md").read_text())[0])
-    done = subprocess.run(
-        [sys.executable, "-W", "error", str(example)],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(repository)},
-        capture_output=True,
-        text=True,
-        timeout=50,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
 
 
 def test_every_dependency_has_its_reason_in_the_design_notes(repository: Path) -> None:
