@@ -200,10 +200,11 @@ class Dispatcher:
                         receive = self._plain_at_first(cell)
                     if receive is None:
                         before = counters.taken
+                        spots = self.spots
                         self._step_on_lead(worker, cell)
                         ran = counters.taken - before or cell._done or 1
-                        left -= ran
                         stepped += ran
+                        left -= ran + spots - self.spots
                         if worker.cell is not None:
                             return _WAITS
                         if context != base:
@@ -309,15 +310,16 @@ class Dispatcher:
         receive = cell._plain or self._plain_at_first(cell)
         if receive is None:
             return False
+        asker = self.current
+        if asker is not None:
+            # Counted by the leader, with its batch; and a turn goes on afterwards.
+            self.spots -= 1
+            self.stepping = False
+        self.current = cell
         cell._idle = False
         cell._message = ask
-        counters = self.counters
-        spare = self._spare
-        asker, stepping = self.current, self.stepping
-        self.current = cell
-        self.stepping = False
-        self.spots -= 1
         ask.where = "being handled"
+        spare = self._spare
         try:
             result = spare.run(receive, ask.message)
             if result is not None and result.__class__ is CoroutineType:
@@ -328,12 +330,18 @@ class Dispatcher:
             if ask.where == "being handled":
                 # Nobody waits yet, so nobody is to be woken.
                 ask.value = result
-            plain_rest(cell, receive, 0)
+            if cell._plain is not receive or cell._queue or cell._front:
+                plain_rest(cell, receive, 0)
+            else:
+                cell._message = NOTHING
+                cell._idle = True
         finally:
             self.current = asker
-            self.stepping = stepping
-            counters.taken += 1
-            counters.handled += 1
+            if asker is not None:
+                self.stepping = True
+            else:
+                self.counters.taken += 1
+                self.counters.handled += 1
         if spare != self.base:
             self._spare = self.base.copy()
         return True
