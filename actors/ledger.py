@@ -1,8 +1,9 @@
 """The conservation of messages: each one that is sent ends exactly once, and it is counted.
 
-Senders and receivers count apart. A sender uses up room of a mailbox, one for each message; a
-receiver counts how each message ended. So the sum can really fail, if a message is lost or
-doubled between the two: that is what makes `missing` an oracle and not a tautology.
+Two counts are kept apart, so that `missing` is an oracle and not a tautology. What an actor takes
+over from its senders uses room of its mailbox, message by message or list by list, and gives it
+back; how each message ended is counted where it ended. A message that is lost or doubled in
+between leaves the two apart. (Until it is taken over, a message is counted by the list it is in.)
 """
 
 from __future__ import annotations

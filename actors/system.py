@@ -294,6 +294,8 @@ class ActorSystem:
         for cell in self._cells():
             rare = cell._rare
             if cell._idle and (rare is None or not rare.stash):
+                # Nothing waits, so no room should be used: if some is, a message was lost.
+                outstanding += cell._traits.room - cell._room
                 continue
             waiting = len(cell._queue or ()) + len(cell._front or ())
             if rare is not None:
