@@ -85,7 +85,7 @@ async def restart(system: ActorSystem, count: int) -> float:
 
 
 def restart_limit(count: int) -> float:
-    """The deque loop handles the same two messages, of an object that does not fail: one of ours."""
+    """The deque loop handles the same two messages, to an object that does not fail."""
     sturdy = Sturdy()
     pairs: Pairs = deque()
     batch = min(BATCH, count)
