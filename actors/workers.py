@@ -52,18 +52,36 @@ class Worker:
     """A task that runs turns. `scope` is entered around whatever it runs: cancelling it cancels
     exactly the handler that waits on this worker."""
 
-    __slots__ = ("cell", "context", "leads", "scope", "status", "steps", "task", "trap")
+    __slots__ = (
+        "cancelled",
+        "cell",
+        "context",
+        "leads",
+        "scope",
+        "status",
+        "steps",
+        "task",
+        "trap",
+    )
 
     def __init__(self) -> None:
         self.task: trio.lowlevel.Task | None = None
         self.scope: trio.CancelScope | None = None
         self.status: object = None
+        # Whether the scope is cancelled: asking it would read the clock.
+        self.cancelled = False
         self.leads = False
         # The turn that it is to relay: of an actor that waits, or that was handed over.
         self.cell: Cell | None = None
         self.steps: Steps | None = None
         self.trap: Any = None
         self.context: Context | None = None
+
+    def cancel(self) -> None:
+        """Cancel what waits on this worker."""
+        assert self.scope is not None
+        self.cancelled = True
+        self.scope.cancel()
 
 
 class Workers:
@@ -135,13 +153,14 @@ class Workers:
             while True:
                 raised: ExceptionGroup[Exception] | None = None
                 worker.scope = scope = trio.CancelScope()
+                worker.cancelled = False
                 try:
                     with scope:
                         worker.status = cancel_status(scope)
-                        if not await self._employed(worker, scope):
+                        if not await self._employed(worker):
                             return
                 except ExceptionGroup as group:
-                    if not scope.cancelled_caught and not scope.cancel_called:
+                    if not worker.cancelled:
                         raise
                     raised = group
                 # Its handler was cancelled, and has ended by it: go on with a fresh scope.
@@ -160,9 +179,9 @@ class Workers:
         finally:
             del self._by_task[task]
 
-    async def _employed(self, worker: Worker, scope: trio.CancelScope) -> bool:
-        """Do what it is woken for, until `scope` is cancelled. Returns False to end the task."""
-        while not scope.cancel_called:
+    async def _employed(self, worker: Worker) -> bool:
+        """Do what it is woken for, until it is cancelled. Returns False to end the task."""
+        while not worker.cancelled:
             if worker.leads:
                 await self._dispatcher.lead(worker)
             elif worker.cell is not None:
@@ -188,7 +207,6 @@ class Workers:
         """Let a turn wait on this worker's own task, until it ends and the mailbox is empty."""
         steps, trap, worker.trap = worker.steps, worker.trap, None
         assert steps is not None
-        assert worker.scope is not None
         if trap is BEGIN:
             trap = self._begin(cell, steps)
             cell._waits = trap is not DONE
@@ -198,7 +216,7 @@ class Workers:
             while trap is not DONE:
                 if cell._rare is not None and cell._rare.cut:
                     # It was to be cancelled while it ran: what it waits for now is.
-                    worker.scope.cancel()
+                    worker.cancel()
                 if isinstance(trap, Waiter):
                     try:
                         await trap.wait_in_task()
@@ -214,7 +232,7 @@ class Workers:
             rare = cell._rare
             if (
                 not (cell._queue or cell._front or (rare is not None and rare.urgent))
-                or worker.scope.cancel_called
+                or worker.cancelled
                 or not cell._waits
             ):
                 break
@@ -269,8 +287,7 @@ class Workers:
         if worker is not None:
             # A trap stands there until the worker has taken the turn up; it then looks at `cut`.
             if worker.trap is None:
-                assert worker.scope is not None
-                worker.scope.cancel()
+                worker.cancel()
             return
         waiter = cell._waiting
         if cell._steps is not None and waiter is not None and waiter.waits is cell:
@@ -283,8 +300,8 @@ class Workers:
         """Cancel what still waits on trio, `stopped()` hooks too. (Waits for children go on.)"""
         for worker in tuple(self._by_task.values()):
             cell = worker.cell
-            if cell is not None and cell._waiting is None and worker.scope is not None:
-                worker.scope.cancel()
+            if cell is not None and cell._waiting is None:
+                worker.cancel()
 
 
 def _abort(_: object) -> trio.lowlevel.Abort:
