@@ -325,6 +325,8 @@ class Cell(CellMailbox):
         if rare is not None and rare.urgent:
             self._dispatcher.enqueue(self)
         elif state is RUNNING:
+            if rare is not None and rare.senders:
+                self._admit(rare)
             self._plain = self._plain_handler()
             if self._message is not NOTHING:
                 self._dispatcher.enqueue(self)

@@ -88,6 +88,9 @@ class CellMailbox(ActorRef):
             counters.at_the_door += 1
             dispatcher.dead_letters.add(self, message, DeadLetterReason.STOPPED)
             return
+        if self._settle_batch():
+            self._put(message)
+            return
         overflow = self._traits.cls.mailbox.overflow
         if overflow == "drop_oldest" and (oldest := self._take_oldest()) is not NOTHING:
             counters.taken += 1
@@ -96,7 +99,8 @@ class CellMailbox(ActorRef):
                 oldest = oldest.message
             dispatcher.dead_letters.add(self, oldest, DeadLetterReason.DROPPED_OLDEST)
             # The room that the oldest had is taken by the newest.
-            if self._message is NOTHING and not self._busy():
+            nothing_waits = not (self._queue or self._front)
+            if self._message is NOTHING and nothing_waits and not self._busy():
                 self._message = message
                 self._room -= 1
             else:
@@ -108,6 +112,21 @@ class CellMailbox(ActorRef):
             return
         counters.rejected += 1
         raise MailboxFull(self, message, self._capacity)
+
+    def _settle_batch(self) -> bool:
+        """Give back the room of what a plain batch has handled so far; whether there is room then.
+
+        Only its own handler can find it full for that reason: nobody else runs meanwhile.
+        """
+        dispatcher = self._dispatcher
+        if dispatcher.current is not self or dispatcher.stepping:
+            return False
+        rare = self._rare
+        stashed = 0 if rare is None else len(rare.stash) - rare.stashed_now
+        room = self._traits.room - len(self._front or ()) - stashed
+        dispatcher.given += room - self._room
+        self._room = room
+        return self._has_room()
 
     def _take_oldest(self) -> Any:
         """The oldest message that waits, out of the mailbox; NOTHING if there is none to drop.
@@ -195,8 +214,12 @@ class CellMailbox(ActorRef):
 
     def _busy(self) -> bool:
         """Whether a handler or hook of it runs or waits now."""
+        dispatcher = self._dispatcher
         return (
-            self._steps is not None or self._worker is not None or self._dispatcher.current is self
+            self._steps is not None
+            or self._worker is not None
+            or dispatcher.current is self
+            or dispatcher.asker is self
         )
 
     def _handles(self) -> bool:

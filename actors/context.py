@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from actors import handling
 from actors.ask import Ask, Reply
-from actors.timers import Timer, check_seconds
+from actors.timers import Timer, check_period, check_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,9 +96,9 @@ class Context:
         Beats are counted from now, so they do not drift; those missed in a busy moment are skipped.
 
         Raises:
-            ValueError, TypeError: `period` is no finite number of seconds above 0.
+            ValueError, TypeError: `period` is no finite number of seconds from 0.0001 up.
         """
-        seconds = check_seconds(period, "period", zero=False)
+        seconds = check_period(period)
         return handling.tell_later(self._cell, seconds, seconds, message)
 
     def become(self, handler: Callable[[Any], Any]) -> None:

@@ -24,7 +24,7 @@ from actors.errors import NotRunning, SystemClosed, WrongThread
 from actors.mailbox import NOTHING
 from actors.states import RUNNING
 from actors.threads import current_thread
-from actors.turn import answer, forgotten, plain_failure, plain_rest, turn
+from actors.turn import answer, forgotten, interrupted, plain_failure, plain_rest, turn
 from actors.waiting import PAUSE, Waiter
 from actors.workers import BEGIN, DONE, TURN, Worker, Workers
 
@@ -55,6 +55,10 @@ class Dispatcher:
         self.enqueue: Callable[[Cell], None] = self._not_running
         self.current: Cell | None = None
         """The cell whose turn is being stepped right now, by this very call stack."""
+        self.asker: Cell | None = None
+        """The cell whose turn asks `current` on the spot, and goes on when that has answered."""
+        self.given = 0
+        """Room that the batch of `current` has given back before its end."""
         self.stepping = False
         """Whether that turn is a coroutine, which counts its messages one by one."""
         self.workers = Workers(self)
@@ -70,8 +74,8 @@ class Dispatcher:
 
     # -- opening and closing
 
-    async def run(self, task_status: trio.TaskStatus[None]) -> None:
-        """Hold the worker tasks until `close`."""
+    async def run(self, opened: trio.Event) -> None:
+        """Hold the worker tasks until `close`. Sets `opened` when actors can run."""
         # Who leaves the system decides when its actors end: a cancellation of what surrounds it
         # reaches the body of `async with` first, and that then stops or kills them in order.
         with trio.CancelScope(shield=True):
@@ -81,7 +85,7 @@ class Dispatcher:
                 self.enqueue = self._elect
                 nursery.start_soon(self.timers.run)
                 self._ended = trio.Event()
-                task_status.started()
+                opened.set()
                 await self._ended.wait()
                 self.timers.end()
                 self.workers.dismiss()
@@ -315,6 +319,7 @@ class Dispatcher:
             # Counted by the leader, with its batch; and a turn goes on afterwards.
             self.spots -= 1
             self.stepping = False
+            self.asker = asker
         self.current = cell
         cell._idle = False
         cell._message = ask
@@ -326,6 +331,11 @@ class Dispatcher:
                 raise forgotten(cell, receive, result)
         except Exception as error:
             plain_failure(cell, ask, error)
+        except BaseException:
+            # It ends the asker too, or the whole program; the asked actor must stay whole.
+            interrupted(cell, ask)
+            cell._settle()
+            raise
         else:
             if ask.where == "being handled":
                 # Nobody waits yet, so nobody is to be woken.
@@ -339,6 +349,7 @@ class Dispatcher:
             self.current = asker
             if asker is not None:
                 self.stepping = True
+                self.asker = None
             else:
                 self.counters.taken += 1
                 self.counters.handled += 1

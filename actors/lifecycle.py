@@ -40,6 +40,8 @@ async def _attend(cell: Cell, rare: Rare) -> bool:
             await finish(cell, ExitReason.KILLED)
         elif state is STARTING:
             await _start(cell)
+            if cell._state is FAILED:
+                return False
         elif state is FAILED:
             if rare.stop_reason is not None:
                 await finish(cell, rare.failure or rare.stop_reason)
@@ -47,6 +49,9 @@ async def _attend(cell: Cell, rare: Rare) -> bool:
                 return False
             else:
                 await carry_out(cell, rare.decision)
+                if cell._state is FAILED:
+                    # What always fails must not be restarted for ever within one turn.
+                    return False
         elif rare.signals:
             child_failed(cell, rare.signals.popleft())
         else:

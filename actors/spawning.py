@@ -13,7 +13,7 @@ from actors.cell import Cell
 from actors.errors import NameTaken, NotRunning
 from actors.failure import ExitReason
 from actors.incarnation import construct
-from actors.states import RUNNING, STARTING, STOPPED, STOPPING, enter
+from actors.states import DRAINING, RUNNING, STARTING, STOPPED, STOPPING, enter
 from actors.stopping import kill, leave_unhandled, terminate
 from actors.waiting import Waiter
 
@@ -62,7 +62,8 @@ def spawn(
         cell._rare_part().urgent = True
         dispatcher.enqueue(cell)
     else:
-        cell._state = RUNNING
+        rare = cell._rare
+        enter(cell, RUNNING if rare is None or rare.stop_reason is None else DRAINING)
         if cell._queue is None and cell._rare is None:
             cell._idle = True
         else:

@@ -21,6 +21,7 @@ from actors.waiting import Raised, Waiter
 from actors.watching import end_of_incarnation
 
 if TYPE_CHECKING:
+    from actors.actor import Actor
     from actors.cell import Cell
 
 log = logging.getLogger("actors")
@@ -100,24 +101,31 @@ async def finish(cell: Cell, reason: ExitReason | Failure) -> None:
     cancel_timers(cell)
     leave_unhandled(cell)
     await stop_children(cell)
-    actor = cell._actor
-    if actor is not None and cell._traits.has_stopped:
-        seconds = cell._traits.cls.shutdown
-        with trio.move_on_after(seconds) as scope:
-            try:
-                await actor.stopped()
-            except Exception as error:
-                log.exception("%s: stopped() raised; it has stopped", cell, exc_info=error)
-            except trio.Cancelled:
-                # By its own limit or, at the very end of the system, by that one.
-                if not scope.cancel_called:
-                    terminate(cell, ExitReason.KILLED)
-                raise
-        if scope.cancelled_caught:
-            log.warning("%s: stopped() took longer than %g s: it was cancelled", cell, seconds)
+    if cell._actor is not None and cell._traits.has_stopped:
+        try:
+            await _clean_up(cell, cell._actor)
+        except BaseException:
+            # At the very end of the system even hooks are cancelled; it has stopped all the same.
+            terminate(cell, ExitReason.KILLED)
+            raise
     if rare.killed and reason is ExitReason.SHUTDOWN:
         reason = ExitReason.KILLED
     terminate(cell, reason)
+
+
+async def _clean_up(cell: Cell, actor: Actor) -> None:
+    """Run `stopped()`, for a bounded time. What it raises is logged."""
+    seconds = cell._traits.cls.shutdown
+    if cell._dispatcher.workers.hooks_abandoned:
+        seconds = 0.0
+    with_time = trio.move_on_after(seconds)
+    try:
+        with with_time:
+            await actor.stopped()
+    except Exception as error:
+        log.exception("%s: stopped() raised; it has stopped", cell, exc_info=error)
+    if with_time.cancelled_caught:
+        log.warning("%s: stopped() took longer than %g s: it was cancelled", cell, seconds)
 
 
 async def stop_children(cell: Cell) -> None:
@@ -153,7 +161,8 @@ def _turn_away_senders(cell: Cell) -> None:
 
 
 def leave_unhandled(cell: Cell) -> None:
-    """What is left in the mailbox and the stash becomes dead letters."""
+    """What is left in the mailbox and the stash becomes dead letters; nobody gets room any more."""
+    _turn_away_senders(cell)
     reason = DeadLetterReason.UNHANDLED_AT_STOP
     left: list[Any] = []
     rare = cell._rare

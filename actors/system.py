@@ -123,7 +123,13 @@ class ActorSystem:
         self._nursery_manager = trio.open_nursery()
         try:
             nursery = await self._nursery_manager.__aenter__()
-            await nursery.start(self._dispatcher.run)
+            # Not nursery.start: in a scope that is cancelled already it would wait for ever for
+            # a task that is shielded.
+            opened = trio.Event()
+            nursery.start_soon(self._dispatcher.run, opened)
+            with trio.CancelScope(shield=True):
+                await opened.wait()
+            await trio.lowlevel.checkpoint_if_cancelled()
             if self._transport is not None:
                 await self._transport.attach(self)
         except BaseException as error:

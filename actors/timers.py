@@ -204,6 +204,23 @@ class Timers:
             heap = self._heap
 
 
+SHORTEST_PERIOD: Final = 1e-4
+"""Seconds; a float that counts seconds since long ago has no room for much less."""
+
+
+def check_period(value: object) -> float:
+    """Return `value` as a period in seconds.
+
+    Raises:
+        TypeError: it is no int or float.
+        ValueError: it is not finite, or below SHORTEST_PERIOD.
+    """
+    seconds = check_seconds(value, "period", zero=False)
+    if seconds < SHORTEST_PERIOD:
+        raise ValueError(f"period is {SHORTEST_PERIOD:g} seconds or more: {value!r}")
+    return seconds
+
+
 def check_seconds(value: object, what: str, *, zero: bool = True) -> float:
     """Return `value` as seconds.
 

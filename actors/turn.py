@@ -18,7 +18,7 @@ from actors.failing import failed
 from actors.handling import was_stashed
 from actors.lifecycle import attend
 from actors.mailbox import NOTHING
-from actors.states import DRAINING
+from actors.states import DRAINING, RUNNING
 from actors.stopping import drain_and_stop
 from actors.waiting import PENDING
 
@@ -60,11 +60,10 @@ def plain_rest(cell: Cell, receive: Callable[[Any], Any], most: int) -> int:
                 if cell._plain is not receive:
                     break
         except Exception as error:
-            cell._room += done
+            _give_back(cell, done)
             plain_failure(cell, message, error)
             return done
-        # Given back together, once a batch: that is why small mailboxes have batches of one.
-        cell._room += done
+        _give_back(cell, done)
     if cell._plain is receive:
         if front or cell._queue:
             cell._message = cell._next()
@@ -83,6 +82,13 @@ def plain_rest(cell: Cell, receive: Callable[[Any], Any], most: int) -> int:
     cell._message = NOTHING
     cell._settle()
     return done
+
+
+def _give_back(cell: Cell, done: int) -> None:
+    """Give back the room of a batch: together, less what `_settle_batch` gave before."""
+    dispatcher = cell._dispatcher
+    cell._room += done - dispatcher.given
+    dispatcher.given = 0
 
 
 def plain_failure(cell: Cell, message: Any, error: Exception) -> None:
@@ -152,8 +158,14 @@ async def turn(cell: Cell, most: int) -> None:
     try:
         while True:
             rare = cell._rare
-            if rare is not None and (rare.cut or (rare.urgent and not await attend(cell))):
-                return
+            if rare is not None:
+                if rare.cut or (rare.urgent and not await attend(cell)):
+                    return
+                if cell._state is not RUNNING and cell._state is not DRAINING:
+                    # It failed, and its parent has not decided yet.
+                    return
+                if rare.senders:
+                    cell._admit(rare)
             message = cell._message
             if message is NOTHING:
                 if not (cell._queue or cell._front):
@@ -208,7 +220,7 @@ async def turn(cell: Cell, most: int) -> None:
                 _failed(cell, message, error)
                 return
             except BaseException:
-                _interrupted(cell, message)
+                interrupted(cell, message)
                 raise
             # Something rare may have been asked for: look at everything again.
             cell._message = NOTHING
@@ -236,7 +248,7 @@ async def _answer_async(cell: Cell, receive: Callable[[Any], Any], ask: Ask) -> 
         ask.answer(result)
 
 
-def _interrupted(cell: Cell, message: Any) -> None:
+def interrupted(cell: Cell, message: Any) -> None:
     """The handler was cancelled (or Ctrl-C ends the program): its message ends here."""
     _take_back_stashed(cell)
     cell._message = NOTHING

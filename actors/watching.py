@@ -70,6 +70,9 @@ def take_back(watcher: Cell, address: Address) -> None:
         watcher._message = NOTHING
         watcher._room += 1
         watcher._wake()
+    if watcher._rare is not None and watcher._rare.senders:
+        # There may be room for them now.
+        watcher._wake()
 
 
 def end_of_incarnation(cell: Cell, reason: ExitReason | Failure) -> None:

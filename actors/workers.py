@@ -92,6 +92,7 @@ class Workers:
         self._parked: list[Worker] = []
         self._by_task: dict[trio.lowlevel.Task, Worker] = {}
         self.nursery: trio.Nursery | None = None
+        self.hooks_abandoned = False
 
     def __len__(self) -> int:
         """How many tasks there are, parked ones included."""
@@ -297,7 +298,11 @@ class Workers:
             self.hand_over(cell, steps, waiter)
 
     def abandon_hooks(self) -> None:
-        """Cancel what still waits on trio, `stopped()` hooks too. (Waits for children go on.)"""
+        """Cancel what still waits on trio, `stopped()` hooks too, and those that come later.
+
+        (Waits for children go on.)
+        """
+        self.hooks_abandoned = True
         for worker in tuple(self._by_task.values()):
             cell = worker.cell
             if cell is not None and cell._waiting is None:
