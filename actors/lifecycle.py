@@ -39,8 +39,10 @@ async def _attend(cell: Cell, rare: Rare) -> bool:
         if rare.killed:
             await finish(cell, ExitReason.KILLED)
         elif state is STARTING:
+            incarnation = rare.incarnation
             await _start(cell)
-            if cell._state is FAILED:
+            if cell._state is FAILED or rare.incarnation != incarnation:
+                # What always fails must not be restarted for ever within one turn.
                 return False
         elif state is FAILED:
             if rare.stop_reason is not None:
@@ -50,7 +52,6 @@ async def _attend(cell: Cell, rare: Rare) -> bool:
             else:
                 await carry_out(cell, rare.decision)
                 if cell._state is FAILED:
-                    # What always fails must not be restarted for ever within one turn.
                     return False
         elif rare.signals:
             child_failed(cell, rare.signals.popleft())
