@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -140,7 +141,8 @@ def find_chain(start: Cell, asker: Cell) -> list[Cell] | None:
     """The cells from `asker` through `start` back to `asker`, if each waits for the next one.
 
     A cell waits for another one if its handler cannot go on before that one acts: an ask that is
-    queued or being handled there, its start, its end, or room in its mailbox.
+    queued or being handled there, its start, its end, or room in its mailbox;
+    or, if it has failed, before its parent decides.
     """
     if start is asker:
         return [asker, asker]
@@ -148,12 +150,7 @@ def find_chain(start: Cell, asker: Cell) -> list[Cell] | None:
     todo = [start]
     while todo:
         cell = todo.pop()
-        for waiter in cell._waits_for():
-            held_by = waiter.holder
-            if held_by is None or waiter.value is not PENDING:
-                continue
-            if isinstance(waiter, Ask) and waiter.where == "deferred":
-                continue  # Whoever holds its Reply may give it while the actor waits.
+        for held_by in _held_by(cell):
             if held_by is asker:
                 chain = [asker, cell]
                 while cell is not start:
@@ -165,6 +162,20 @@ def find_chain(start: Cell, asker: Cell) -> list[Cell] | None:
                 came_from[held_by] = cell
                 todo.append(held_by)
     return None
+
+
+def _held_by(cell: Cell) -> Iterator[Cell]:
+    """The cells that have to act before `cell` can go on."""
+    rare = cell._rare
+    if rare is not None and rare.undecided:
+        # It failed, and its parent (never the root: that decides at once) has not decided yet.
+        yield cell._parent  # type: ignore[misc]
+    for waiter in cell._waits_for():
+        if waiter.holder is None or waiter.value is not PENDING:
+            continue
+        if isinstance(waiter, Ask) and waiter.where == "deferred":
+            continue  # Whoever holds its Reply may give it while the actor waits.
+        yield waiter.holder
 
 
 def check_cycle(target: Cell, asker: Cell) -> None:

@@ -24,6 +24,7 @@ from actors.rare import Rare, SendWait
 from actors.ref import ActorRef
 from actors.states import DRAINING, RUNNING, STARTING, STOPPED, State
 from actors.stopping import stop
+from actors.timers import check_seconds
 from actors.waiting import PAUSE, PENDING, Raised, Waiter
 from actors.watching import unwatch, watch
 
@@ -141,9 +142,8 @@ class Cell(CellMailbox):
         if asker is None:
             return await self._ask_from_task(message, timeout)
         timers = dispatcher.timers
-        expected = timers.asks.get(timeout)
-        if expected is None:
-            expected = timers.asks_within(timeout)
+        if timeout is not None and timeout not in timers.asks:
+            check_seconds(timeout, "timeout")
         ask = Ask(message, asker, self, inf, timeout)
         if self is asker or self._waiting is not None or self._rare is not None:
             check_cycle(self, asker)
@@ -159,7 +159,7 @@ class Cell(CellMailbox):
             self._put_ask(ask)
         if ask.value is PENDING:
             if timeout is not None:
-                timers.expect(ask, expected)
+                timers.expect(ask)
             asker._waiting = ask
             try:
                 await ask
@@ -177,8 +177,8 @@ class Cell(CellMailbox):
         """An ask from a trio task: any task, or one in a nursery that a handler has opened."""
         dispatcher = self._dispatcher
         dispatcher.check_thread("ask")
-        timers = dispatcher.timers
-        expected = timers.asks_within(timeout)
+        if timeout is not None:
+            check_seconds(timeout, "timeout")
         await trio.lowlevel.checkpoint_if_cancelled()
         asker = dispatcher.workers.cell_of_task()
         ask = Ask(message, asker, self, inf, timeout)
@@ -191,7 +191,7 @@ class Cell(CellMailbox):
         if ask.value is not PENDING:
             await dispatcher.give_way()
         elif timeout is not None:
-            timers.expect(ask, expected)
+            dispatcher.timers.expect(ask)
         return await self._wait_as(asker, ask)
 
     async def stopped(self) -> None:

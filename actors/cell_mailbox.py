@@ -158,6 +158,10 @@ class CellMailbox(ActorRef):
 
     def _put_first(self, items: list[Any]) -> None:
         """Before all that waits, in their order."""
+        if self._message is not NOTHING and not self._handles():
+            # The one that is next waits too.
+            items = [*items, self._message]
+            self._message = items.pop(0)
         if self._front is None:
             self._front = []
         self._front.extend(reversed(items))
@@ -191,6 +195,8 @@ class CellMailbox(ActorRef):
         senders = rare.senders
         while senders and self._has_room():
             waiter, _ = senders.popitem(last=False)
+            if waiter.waits is None:
+                continue  # It is being cancelled, and has yet to learn of it.
             item: object = waiter
             if isinstance(waiter, Ask):
                 waiter.where = "queued"

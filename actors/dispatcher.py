@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from contextvars import Context
+from contextvars import Context, ContextVar
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,7 +24,7 @@ from actors.errors import NotRunning, SystemClosed, WrongThread
 from actors.mailbox import NOTHING
 from actors.states import RUNNING
 from actors.threads import current_thread
-from actors.turn import answer, forgotten, interrupted, plain_failure, plain_rest, turn
+from actors.turn import answer, forgotten, interrupted, plain_failure, plain_rest, stray, turn
 from actors.waiting import PAUSE, Waiter
 from actors.workers import BEGIN, DONE, TURN, Worker, Workers
 
@@ -65,7 +65,9 @@ class Dispatcher:
         self.is_open = False
         self._closed = False
         self.base = Context()
+        self._base_items: tuple[tuple[ContextVar[Any], Any], ...] = ()
         self._spare = Context()
+        self._carried = 0
         self._pacer = env.pacer()
         self._own_pacer = env.pacer()
         self._granted = self._grant = 0
@@ -94,6 +96,7 @@ class Dispatcher:
         """What is known only inside trio."""
         self.thread = thread
         self.base = base
+        self._base_items = tuple(base.items())
         self._spare = base.copy()
         self.timers = timers
 
@@ -186,9 +189,10 @@ class Dispatcher:
         A turn that leaves context variables changed ends it too: the next actor must not see them.
         """
         base = self.base
+        exact = self._base_items
         counters = self.counters
         take = self.ready.popleft
-        done = 0
+        done, self._carried = self._carried, 0
         while left := self._pacer.grant(done):
             granted = self.spots = left
             stepped = 0
@@ -211,10 +215,11 @@ class Dispatcher:
                         left -= ran + spots - self.spots
                         if worker.cell is not None:
                             return _WAITS
-                        if context != base:
+                        if self._changed(context) if exact else context != base:
                             if cell._steps is not None:
                                 # Set aside: it goes on in the context that it has changed.
                                 cell._rare_part().asides_context = context
+                            self._carried = granted - left
                             return _CONTEXT_CHANGED
                         continue
                     message = cell._message
@@ -229,13 +234,17 @@ class Dispatcher:
                                 raise forgotten(cell, receive, result)
                     except Exception as error:
                         plain_failure(cell, message, error)
+                    except trio.Cancelled as error:
+                        plain_failure(cell, message, stray(error))
                     else:
                         if cell._queue or cell._front or cell._plain is not receive:
                             left -= plain_rest(cell, receive, left)
                         else:
                             cell._message = NOTHING
                             cell._idle = True
-                    if context != base:
+                    # With an empty base the comparison only looks at how many there are.
+                    if self._changed(context) if exact else context != base:
+                        self._carried = granted - left
                         return _CONTEXT_CHANGED
             finally:
                 plain = granted - left - stepped
@@ -243,6 +252,13 @@ class Dispatcher:
                 counters.handled += plain
             done = granted - left
         return _SLICE_OVER
+
+    def _changed(self, context: Context) -> bool:
+        """Whether any context variable is another object than in `base`. (Equal is not enough.)"""
+        items = self._base_items
+        return len(context) != len(items) or any(
+            context.get(variable) is not value for variable, value in items
+        )
 
     def _plain_at_first(self, cell: Cell) -> Callable[[Any], Any] | None:
         """The handler of an actor that gets its first message: no idle actor should hold one."""
@@ -267,9 +283,17 @@ class Dispatcher:
         elif rare is not None and rare.asides_context is not None:
             aside, rare.asides_context = rare.asides_context, None
         self.stepping = True
-        # Iterated, not sent to: the end of an iteration costs no StopIteration object.
-        trap = next(steps, DONE) if aside is None else aside.run(next, steps, DONE)
-        self.stepping = False
+        try:
+            # Iterated, not sent to: the end of an iteration costs no StopIteration object.
+            trap = next(steps, DONE) if aside is None else aside.run(next, steps, DONE)
+        except trio.Cancelled as error:
+            # Nobody has cancelled a worker that leads.
+            cell._steps = None
+            self.workers.raised(cell, stray(error))
+            self.turn_ended(cell)
+            return
+        finally:
+            self.stepping = False
         if trap is DONE:
             cell._steps = None
             self.turn_ended(cell)
@@ -353,7 +377,7 @@ class Dispatcher:
             else:
                 self.counters.taken += 1
                 self.counters.handled += 1
-        if spare != self.base:
+        if self._changed(spare) if self._base_items else spare != self.base:
             self._spare = self.base.copy()
         return True
 

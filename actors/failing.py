@@ -6,6 +6,8 @@ import functools
 import logging
 from typing import TYPE_CHECKING
 
+from actors.ask import Ask, find_chain
+from actors.errors import AskCycle
 from actors.failure import ChildFailed, Directive, Escalate, Failure, Restart, Resume, Stop
 from actors.handling import unstash_all
 from actors.incarnation import construct
@@ -20,6 +22,7 @@ from actors.states import (
     enter,
 )
 from actors.stopping import cancel_timers, finish, stop_children
+from actors.waiting import Raised
 from actors.watching import end_of_incarnation
 
 if TYPE_CHECKING:
@@ -43,6 +46,7 @@ def failed(
     cell._plain = None
     rare.failure = failure
     rare.decision = None
+    rare.undecided = False
     if rare.stop_reason is None and not rare.killed:
         cell._parent._decide_about(cell, failure)
     else:
@@ -57,7 +61,24 @@ def decide_about(parent: Cell, child: Cell, failure: Failure) -> None:
         decide(child, Stop())
         return
     parent._rare_part().signals.append(ChildFailed(child, failure))
+    child._rare_part().undecided = True
     parent._wake()
+    chain = find_chain(parent, child)
+    if chain is not None:
+        _break_wait(chain, failure)
+
+
+def _break_wait(chain: list[Cell], failure: Failure) -> None:
+    """The parent cannot decide, as it waits for the very child: end the last of these waits."""
+    child, last = chain[0], chain[-2]
+    for waiter in tuple(last._waits_for()):
+        if waiter.holder is not child:
+            continue
+        if isinstance(waiter, Ask):
+            waiter.failed(failure.exception)
+        else:
+            child._rare_part().senders.pop(waiter, None)  # type: ignore[call-overload]
+            waiter.resolve(Raised(AskCycle(chain)))
 
 
 def child_failed(cell: Cell, signal: ChildFailed) -> None:
@@ -66,6 +87,7 @@ def child_failed(cell: Cell, signal: ChildFailed) -> None:
     rare = child._rare
     if rare is None or child._state is not FAILED or rare.failure is not signal.failure:
         return  # Meanwhile it was stopped, or decided about.
+    rare.undecided = False
     assert actor is not None
     try:
         directive = actor.child_failed(child, signal.failure)
@@ -167,6 +189,8 @@ async def _end_incarnation(cell: Cell, failure: Failure) -> None:
             await cell._actor.restarting(failure)
         except Exception as error:
             log.exception("%s: restarting() raised; the restart goes on", cell, exc_info=error)
+    # The hook too may have spawned, or set timers.
+    await stop_children(cell)
     cancel_timers(cell)
     end_of_incarnation(cell, failure)
     cell._actor = None
@@ -186,7 +210,8 @@ def new_incarnation(cell: Cell) -> None:
         unstash_all(cell)
     rare.incarnation += 1
     try:
-        construct(cell)
+        # In a context of its own: who asked or decided is not to see what it sets.
+        cell._dispatcher.base.copy().run(construct, cell)
     except Exception as error:
         failed(cell, error, "__init__")
         return

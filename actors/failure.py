@@ -41,7 +41,10 @@ class Failure:
     during: str
     message: object = None
     incarnation: int = 1
-    origin: Failure | None = None
+    # Not the whole repr: escalations may be as deep as the tree.
+    origin: Failure | None = attrs.field(
+        default=None, repr=lambda origin: "None" if origin is None else f"<{origin.describe()}>"
+    )
 
     def describe(self) -> str:
         """One line: the address, the hook or message, the incarnation and the exception."""

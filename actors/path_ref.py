@@ -86,7 +86,9 @@ class PathRef(ActorRef):
         if cell is not None:
             unwatch(watcher, cell)
         else:
-            take_back(watcher, self._address)
+            take_back(
+                watcher, lambda ref: isinstance(ref, PathRef) and ref.address == self._address
+            )
 
     def stop(self) -> None:
         cell = self._system._find(self._address)

@@ -55,6 +55,7 @@ class Rare:
         "stop_waiters",
         "suspended",
         "timers",
+        "undecided",
         "urgent",
         "watchers",
         "watching",
@@ -78,6 +79,8 @@ class Rare:
         self.starter: Waiter | None = None
         self.failure: Failure | None = None
         self.decision: Directive | None = None
+        self.undecided = False
+        """Its parent, an actor, has been told of its failure and has not decided yet."""
         self.stop_reason: ExitReason | None = None
         self.killed = False
         self.limit: Timer | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -54,9 +55,15 @@ def spawn(
     cell = Cell(dispatcher, parent, name, traits, recipe, args)
     children[name] = cell
     try:
-        construct(cell)
+        # In a copy of the caller's context: it may read there, but what it sets stays its own.
+        contextvars.copy_context().run(construct, cell)
     except BaseException:
-        _undo(cell)
+        try:
+            _undo(cell)
+        finally:
+            if cell._state is STARTING and children.get(name) is cell and not cell._children:
+                # Not even that was possible (no stack left): at least it is not in the tree.
+                del children[name]
         raise
     if traits.has_started:
         cell._rare_part().urgent = True

@@ -95,6 +95,7 @@ async def drain_and_stop(cell: Cell) -> None:
 async def finish(cell: Cell, reason: ExitReason | Failure) -> None:
     rare = cell._rare_part()
     enter(cell, STOPPING)
+    rare.undecided = False
     cell._close_door()
     if rare.limit is not None:
         rare.limit.cancel()
@@ -150,6 +151,8 @@ def _turn_away_senders(cell: Cell) -> None:
         return
     while rare.senders:
         waiter, _ = rare.senders.popitem(last=False)
+        if waiter.waits is None:
+            continue  # It is being cancelled, and has yet to learn of it.
         counters = cell._dispatcher.counters
         counters.at_the_door += 1
         if isinstance(waiter, Ask):

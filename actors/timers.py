@@ -68,7 +68,7 @@ class Timers:
         self._heap: list[tuple[float, int, Timer]] = []
         self._made = 0
         self._cancelled = 0
-        self.asks: dict[float | None, dict[Ask, None]] = {}
+        self.asks: dict[float, dict[Ask, None]] = {}
         # Asks whose timeout is one of too many different ones: a heap serves them all.
         self._odd: dict[Ask, None] = {}
         self._odd_heap: list[tuple[float, int, Ask]] = []
@@ -93,15 +93,8 @@ class Timers:
             self.wake_at(timer.deadline)
         return timer
 
-    def asks_within(self, timeout: float | None) -> dict[Ask, None]:
-        """Where asks with this timeout are kept, in the order made. (`asks` once it is there.)
-
-        Raises:
-            TypeError, ValueError: `timeout` is no number of seconds.
-        """
-        if timeout is None:
-            return {}
-        check_seconds(timeout, "timeout")
+    def _asks_within(self, timeout: float) -> dict[Ask, None]:
+        """Where asks with this timeout are kept, in the order made."""
         asks = self.asks.get(timeout)
         if asks is None:
             if len(self.asks) >= TIMEOUT_VALUES:
@@ -111,10 +104,14 @@ class Timers:
             asks = self.asks[timeout] = {}
         return asks
 
-    def expect(self, ask: Ask, expected: dict[Ask, None]) -> None:
-        """Expire `ask` at its deadline, unless it is answered before."""
-        if ask.deadline == math.inf and ask.timeout is not None:
+    def expect(self, ask: Ask) -> None:
+        """Expire `ask`, which has a timeout, unless it is answered before."""
+        assert ask.timeout is not None
+        if ask.deadline == math.inf:
             ask.deadline = self.clock() + ask.timeout
+        expected = self.asks.get(ask.timeout)
+        if expected is None:
+            expected = self._asks_within(ask.timeout)
         ask.expected = expected
         expected[ask] = None
         if expected is self._odd:

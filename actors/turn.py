@@ -107,7 +107,8 @@ def _failed(cell: Cell, message: Any, error: Exception) -> None:
         rare = cell._rare
         if rare is not None:
             rare.deferred.pop(message, None)
-        message.failed(error)
+        if message.holder is cell:  # else it was forwarded, and another actor answers it
+            message.failed(error)
         message = message.message
     failed(cell, error, "receive", message)
 
@@ -120,9 +121,7 @@ def _take_back_stashed(cell: Cell) -> None:
 
 def answer(cell: Cell, receive: Callable[[Any], Any], ask: Ask) -> None:
     """Handle an asked message with a plain handler."""
-    if ask.value is not PENDING or ask.deadline <= cell._dispatcher.timers.clock():
-        _expire(cell, ask)
-        cell._dispatcher.counters.handled -= 1
+    if _too_late(cell, ask):
         return
     ask.where = "being handled"
     result = receive(ask.message)
@@ -139,12 +138,28 @@ def forgotten(cell: Cell, receive: Callable[[Any], Any], coroutine: Any) -> Forg
     return ForgottenAwait(cell, getattr(receive, "__qualname__", repr(receive)))
 
 
-def _expire(cell: Cell, ask: Ask) -> None:
-    """Its asker has gone, or its time is up: it is not handled."""
-    cell._dispatcher.counters.expired += 1
-    if ask.value is PENDING and ask.expected is not None:
-        ask.expected.pop(ask, None)
+def stray(error: BaseException) -> RuntimeError:
+    """The error for a trio.Cancelled that belongs to no scope around the handler."""
+    stray_error = RuntimeError(
+        "a trio.Cancelled left the handler that no cancel scope around it has caused: "
+        "it was kept from elsewhere and raised again"
+    )
+    stray_error.__cause__ = error
+    return stray_error
+
+
+def _too_late(cell: Cell, ask: Ask) -> bool:
+    """Whether the asker has gone, or its time is up: then the ask ends here, not handled."""
+    if ask.value is PENDING and ask.waits is not None:
+        if ask.deadline > cell._dispatcher.timers.clock():
+            return False
+        if ask.expected is not None:
+            ask.expected.pop(ask, None)
         ask.expire()
+    counters = cell._dispatcher.counters
+    counters.expired += 1
+    counters.handled -= 1
+    return True
 
 
 async def turn(cell: Cell, most: int) -> None:
@@ -236,9 +251,7 @@ async def turn(cell: Cell, most: int) -> None:
 
 async def _answer_async(cell: Cell, receive: Callable[[Any], Any], ask: Ask) -> None:
     """Handle an asked message with an async handler."""
-    if ask.value is not PENDING or ask.deadline <= cell._dispatcher.timers.clock():
-        _expire(cell, ask)
-        cell._dispatcher.counters.handled -= 1
+    if _too_late(cell, ask):
         return
     ask.where = "being handled"
     result = await receive(ask.message)
@@ -258,6 +271,7 @@ def interrupted(cell: Cell, message: Any) -> None:
         if message.value is not PENDING:
             counters.expired += 1
             return
-        message.stopped("its handler was cancelled")
+        if message.holder is cell:  # else it was forwarded, and another actor answers it
+            message.stopped("its handler was cancelled")
         message = message.message
     cell._dispatcher.dead_letters.add(cell, message, DeadLetterReason.CANCELLED)

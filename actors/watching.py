@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from actors.dead_letters import DeadLetterReason
@@ -10,8 +11,8 @@ from actors.mailbox import NOTHING
 from actors.states import FAILED, RUNNING, STOPPED
 
 if TYPE_CHECKING:
-    from actors.address import Address
     from actors.cell import Cell
+    from actors.ref import ActorRef
 
 
 def watch(watcher: Cell, watched: Cell) -> None:
@@ -29,7 +30,7 @@ def unwatch(watcher: Cell, watched: Cell) -> None:
         watcher._rare.watching.pop(watched, None)
     if watched._rare is not None:
         watched._rare.watchers.pop(watcher, None)
-    take_back(watcher, watched.address)
+    take_back(watcher, lambda ref: ref is watched)
 
 
 def notify(watcher: Cell, notice: Terminated) -> None:
@@ -50,11 +51,11 @@ def notify(watcher: Cell, notice: Terminated) -> None:
             watcher._wake()
 
 
-def take_back(watcher: Cell, address: Address) -> None:
-    """Take notices about `address` out of the mailbox, as if they were never sent."""
+def take_back(watcher: Cell, about: Callable[[ActorRef], bool]) -> None:
+    """Take notices about such refs out of the mailbox, as if they were never sent."""
 
     def unwanted(item: object) -> bool:
-        return isinstance(item, Terminated) and item.ref.address == address
+        return isinstance(item, Terminated) and about(item.ref)
 
     for waiting in (watcher._front, watcher._queue):
         if waiting and any(unwanted(item) for item in waiting):

@@ -18,7 +18,7 @@ import trio
 from actors._trio_private import cancel_status
 from actors.failing import failed
 from actors.states import DRAINING, RESTARTING, RUNNING, STARTING
-from actors.turn import turn
+from actors.turn import stray, turn
 from actors.waiting import PAUSE, Waiter, trio_yield
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ class Workers:
         self._by_task[task] = worker
         try:
             while True:
-                raised: ExceptionGroup[Exception] | None = None
+                raised: Exception | None = None
                 worker.scope = scope = trio.CancelScope()
                 worker.cancelled = False
                 try:
@@ -163,14 +163,20 @@ class Workers:
                 except ExceptionGroup as group:
                     if not worker.cancelled:
                         raise
+                    # A handler's nursery can raise besides being cancelled.
                     raised = group
+                except trio.Cancelled as error:
+                    if worker.cell is None or self._nursery_cancelled():
+                        raise
+                    raised = stray(error)
                 # Its handler was cancelled, and has ended by it: go on with a fresh scope.
                 cell, worker.cell = worker.cell, None
+                if worker.trap is BEGIN and worker.steps is not None:
+                    worker.steps.close()
                 worker.steps = worker.trap = None
                 if cell is not None:
                     if raised is not None:
-                        # A handler's nursery can raise besides being cancelled.
-                        self._raised_besides(cell, raised)
+                        self.raised(cell, raised)
                     self._dispatcher.turn_ended(cell)
         except BaseException:
             # The nursery now cancels the other workers. None of them may be woken meanwhile.
@@ -182,9 +188,11 @@ class Workers:
 
     async def _employed(self, worker: Worker) -> bool:
         """Do what it is woken for, until it is cancelled. Returns False to end the task."""
-        while not worker.cancelled:
+        while True:
             if worker.leads:
                 await self._dispatcher.lead(worker)
+            elif worker.cancelled and (worker.cell is None or worker.trap is BEGIN):
+                return True
             elif worker.cell is not None:
                 await self._relay(worker, worker.cell)
             elif not self._dispatcher.is_open or len(self._parked) >= IDLE_WORKERS:
@@ -194,18 +202,26 @@ class Workers:
                 woken = await trio_yield(_PARK)
                 if woken is not _WOKEN:
                     woken.unwrap()  # raises Cancelled
-        return True
 
-    def _raised_besides(self, cell: Cell, group: ExceptionGroup[Exception]) -> None:
+    def raised(self, cell: Cell, error: Exception) -> None:
+        """A turn ended by what is no ordinary failure of a handler: it is one all the same."""
         if cell._state in (STARTING, RUNNING, DRAINING, RESTARTING):
-            failed(cell, group, "receive")
+            failed(cell, error, "receive")
         else:
-            log.error("%s raised while it was cancelled", cell, exc_info=group)
+            log.error("%s raised while it was cancelled", cell, exc_info=error)
+
+    def _nursery_cancelled(self) -> bool:
+        return self.nursery is None or self.nursery.cancel_scope.cancel_called
 
     # -- waiting on trio
 
     async def _relay(self, worker: Worker, cell: Cell) -> None:
         """Let a turn wait on this worker's own task, until it ends and the mailbox is empty."""
+        if worker.context is not None and worker.task is not None:
+            # A turn that was set aside goes on in its own context variables; trio takes the
+            # context that a task has when it resumes it.
+            worker.task.context, worker.context = worker.context, None
+            await trio.lowlevel.cancel_shielded_checkpoint()
         steps, trap, worker.trap = worker.steps, worker.trap, None
         assert steps is not None
         if trap is BEGIN:
@@ -296,6 +312,9 @@ class Workers:
             waiter.waits = None
             steps, cell._steps = cell._steps, None
             self.hand_over(cell, steps, waiter)
+            rare = cell._rare
+            if rare is not None and cell._worker is not None:
+                cell._worker.context, rare.asides_context = rare.asides_context, None
 
     def abandon_hooks(self) -> None:
         """Cancel what still waits on trio, `stopped()` hooks too, and those that come later.
@@ -305,7 +324,7 @@ class Workers:
         self.hooks_abandoned = True
         for worker in tuple(self._by_task.values()):
             cell = worker.cell
-            if cell is not None and cell._waiting is None:
+            if cell is not None and cell._waiting is None and worker.scope is not None:
                 worker.cancel()
 
 
