@@ -100,7 +100,7 @@ class Dispatcher:
         # Contexts are compared by the values' `==`, at a hundredth of the cost. That is as good as
         # identity unless a value has an `==` of its own, which may say anything, or raise.
         own_equality = any(
-            type(value) not in _PLAIN_VALUES and type(value).__eq__ is not object.__eq__
+            type(value) not in _PLAIN_VALUES and type(value).__eq__ is not _IDENTITY
             for _, value in items
         )
         self._base_items = items if own_equality else ()
@@ -411,6 +411,7 @@ class Dispatcher:
             self._own_pacer.begin()
 
 
+_IDENTITY: Final[Any] = object.__eq__
 _PLAIN_VALUES: Final = (bool, int, float, str, bytes, type(None))
 _NOTHING_READY: Final = "nothing ready"
 _SLICE_OVER: Final = "slice over"
