@@ -42,7 +42,6 @@ class Cell(CellMailbox):
         "_actor",
         "_args",
         "_children",
-        "_done",
         "_name",
         "_parent",
         "_recipe",

@@ -31,6 +31,7 @@ class CellMailbox(ActorRef):
 
     __slots__ = (
         "_dispatcher",
+        "_done",
         "_front",
         "_idle",
         "_message",
@@ -44,6 +45,7 @@ class CellMailbox(ActorRef):
     )
 
     _dispatcher: Dispatcher
+    _done: int
     _front: list[Any] | None
     _idle: bool
     _message: Any
@@ -229,9 +231,8 @@ class CellMailbox(ActorRef):
         )
 
     def _handles(self) -> bool:
-        """Whether a message is being handled now."""
-        return (
-            self._message is not NOTHING
-            and self._busy()
-            and (self._rare is None or not self._rare.attending)
-        )
+        """Whether a message is being handled now: by a turn that has begun one, or a plain one."""
+        if self._message is NOTHING or (self._rare is not None and self._rare.attending):
+            return False
+        dispatcher = self._dispatcher
+        return self._done > 0 or (dispatcher.current is self and not dispatcher.stepping)

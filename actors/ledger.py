@@ -81,9 +81,13 @@ class Counters:
         outstanding: room that senders used and no receiver gave back yet. begun: messages that
         turns which are under way have begun; of those all but `in_flight` are handled.
         """
+        handled = self.handled + begun - in_flight
+        # A plain batch that is under way is counted at its end, but corrects at once: of it, what
+        # did not end as handled is counted now.
+        early = max(0, -handled)
         return Ledger(
-            sent=self.at_the_door + self.taken + begun + outstanding,
-            handled=self.handled + begun - in_flight,
+            sent=self.at_the_door + self.taken + begun + outstanding + early,
+            handled=handled + early,
             failed=self.failed,
             expired=self.expired,
             rejected=self.rejected,

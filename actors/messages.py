@@ -31,7 +31,7 @@ class Request(Generic[ReplyT_co]):
 
     __slots__ = ()
 
-    def __init__(self) -> None:
+    def __init__(self, *_: object, **__: object) -> None:
         # Every decorated class has an __init__ of its own, so only a bare subclass comes here.
         raise NotAMessage(
             type(self), f"is no message yet: put @message above `class {type(self).__name__}`"
