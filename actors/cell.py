@@ -119,11 +119,13 @@ class Cell(CellMailbox):
     async def send(self, message: object) -> None:
         dispatcher = self._dispatcher
         dispatcher.check_thread("send")
-        await trio.lowlevel.checkpoint_if_cancelled()
+        # Before the message is in the mailbox: a send that raises Cancelled has not sent.
+        if dispatcher.current is None:
+            await dispatcher.give_way()
+        else:
+            await trio.lowlevel.checkpoint_if_cancelled()
         if self._idle or self._has_room() or self._closed():
             self.tell(message)
-            if dispatcher.current is None:
-                await dispatcher.give_way()
             return
         waiter = SendWait(self, message)
         asker = dispatcher.current or dispatcher.workers.cell_of_task()

@@ -148,7 +148,11 @@ class CellMailbox(ActorRef):
                 assert waiting is not None
                 if type(waiting[place]) is not Terminated:
                     self._room += waiting is self._front
-                    return waiting.pop(place)
+                    item = waiting.pop(place)
+                    if not self._queue:
+                        # tell looks for a queue before it asks whether the actor is idle.
+                        self._queue = None
+                    return item
         return NOTHING
 
     def _put(self, item: object) -> None:

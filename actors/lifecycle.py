@@ -32,10 +32,11 @@ async def attend(cell: Cell) -> bool:
 
 async def _attend(cell: Cell, rare: Rare) -> bool:
     while True:
+        if cell._state is STOPPED or rare.cut:
+            # Cut: this turn is over; what is urgent still is so in the next one.
+            return False
         rare.urgent = False
         state = cell._state
-        if state is STOPPED or rare.cut:
-            return False
         if rare.killed:
             await finish(cell, ExitReason.KILLED)
         elif state is STARTING:

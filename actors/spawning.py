@@ -91,12 +91,14 @@ async def start(
         ActorStopped: it was stopped before `started()` had returned.
         otherwise as `spawn`.
     """
-    await trio.lowlevel.checkpoint_if_cancelled()
+    dispatcher = parent._dispatcher
+    dispatcher.check_thread("start")
+    if dispatcher.current is None:
+        await dispatcher.give_way()
+    else:
+        await trio.lowlevel.checkpoint_if_cancelled()
     cell = spawn(parent, recipe, args, name)
-    dispatcher = cell._dispatcher
     if cell._state is not STARTING:
-        if dispatcher.current is None:
-            await dispatcher.give_way()
         return cell
     waiter = Waiter(cell)
     cell._rare_part().starter = waiter

@@ -431,15 +431,19 @@ async def test_asks_that_were_queued_are_answered_by_an_actor_that_is_killed() -
             outcomes.append((error.message, error.reason))
 
     gate = trio.Event()
+
+    async def leave_by_an_error(nursery: trio.Nursery) -> None:
+        async with Checked("s") as system:
+            ref = system.spawn(Recorder)
+            nursery.start_soon(ask, ref, gate)
+            await wait_all_tasks_blocked()
+            nursery.start_soon(ask, ref, "queued")
+            await wait_all_tasks_blocked()
+            raise ZeroDivisionError
+
     async with trio.open_nursery() as nursery:
         with pytest.raises(ZeroDivisionError):
-            async with Checked("s") as system:
-                ref = system.spawn(Recorder)
-                nursery.start_soon(ask, ref, gate)
-                await wait_all_tasks_blocked()
-                nursery.start_soon(ask, ref, "queued")
-                await wait_all_tasks_blocked()
-                raise ZeroDivisionError
+            await leave_by_an_error(nursery)
     assert sorted(outcomes, key=str) == sorted(
         [
             (gate, "its handler was cancelled"),
