@@ -212,15 +212,33 @@ async def test_a_constructor_may_read_what_the_spawner_has_set_but_its_handler_d
         variable.reset(token)
 
 
+def asking(make: type[Actor], message: Any) -> Callable[[ActorSystem], Callable[[Actor], Any]]:
+    def prepare(system: ActorSystem) -> Callable[[Actor], Any]:
+        ref = system.spawn(make)
+        return lambda _: ref.ask(message)
+
+    return prepare
+
+
+def stopping(system: ActorSystem) -> Callable[[Actor], Any]:
+    ref = system.spawn(Doer)
+
+    async def stop(_: Actor) -> None:
+        ref.stop()
+        await ref.stopped()
+
+    return stop
+
+
 WAITS: dict[str, Callable[[ActorSystem], Callable[[Actor], Any]]] = {
     "checkpoint": lambda system: lambda _: trio.lowlevel.checkpoint(),
     "sleep": lambda system: nap(1),
-    "ask of a plain actor": lambda system: lambda _, ref=system.spawn(PlainDoer): ref.ask("now"),
-    "ask of an async actor": lambda system: lambda _, ref=system.spawn(Doer): ref.ask("now"),
-    "ask of an actor that waits": lambda system: lambda _, ref=system.spawn(Doer): ref.ask(nap(1)),
-    "ask that is deferred": lambda system: lambda _, ref=system.spawn(Deferring): ref.ask("x"),
+    "ask of a plain actor": asking(PlainDoer, "now"),
+    "ask of an async actor": asking(Doer, "now"),
+    "ask of an actor that waits": asking(Doer, nap(1)),
+    "ask that is deferred": asking(Deferring, "defer"),
     "start of a child": lambda system: lambda actor: actor.context.start(Starting),
-    "end of another": lambda system: lambda _, ref=system.spawn(Doer): stopped(ref),
+    "end of another": stopping,
 }
 
 
@@ -228,11 +246,6 @@ class Starting(Actor):
     async def started(self) -> None:
         variable.set("of the child")
         await trio.sleep(1)
-
-
-async def stopped(ref: ActorRef) -> None:
-    ref.stop()
-    await ref.stopped()
 
 
 @pytest.mark.parametrize("first", WAITS)

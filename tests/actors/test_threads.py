@@ -68,9 +68,9 @@ async def test_a_thread_gets_the_errors_that_the_ref_raises() -> None:
         with pytest.raises(ActorFailed) as failed:
             system.from_thread.ask(doer, fail)
         assert isinstance(failed.value.cause, ValueError)
+        system.from_thread.tell(small, "fills it")
         with pytest.raises(MailboxFull):
-            for number in range(3):
-                system.from_thread.tell(small, number)
+            system.from_thread.tell(small, "too many")
         with pytest.raises(AskTimeout):
             system.from_thread.ask(small, "no room", timeout=0.01)
         with pytest.raises(ActorStopped):
@@ -117,7 +117,7 @@ async def test_a_thread_that_sends_waits_for_room() -> None:
 async def test_from_thread_in_the_systems_own_thread_raises_rather_than_block() -> None:
     async with Checked("s") as system:
         ref = system.spawn(Doer)
-        with pytest.raises(WrongThread, match="use ref.tell / send / ask") as caught:
+        with pytest.raises(WrongThread, match=r"use ref\.tell / send / ask") as caught:
             system.from_thread.tell(ref, 1)
         assert caught.value.name == "s"
         assert isinstance(caught.value, RuntimeError)
@@ -182,10 +182,38 @@ async def test_using_a_ref_or_a_system_from_another_thread_says_what_to_use() ->
             lambda: ref.stopped(),
         ):
             error = await in_thread(the_error_of_awaiting, call)
-            assert isinstance(error, (WrongThread, RuntimeError)), error
+            assert isinstance(error, WrongThread), error
         timer.cancel()
         assert await ref.ask("alive") == "alive"
         assert system.ledger.sent == 2
+
+
+@pytest.mark.parametrize("way", ["send", "ask", "stopped"])
+async def test_another_thread_is_refused_also_while_a_handler_of_the_system_runs(
+    way: str,
+) -> None:
+    """The handler blocks its thread, so the other one acts in the middle of it."""
+    go, done = threading.Event(), threading.Event()
+    errors: list[BaseException | None] = []
+    async with Checked("s") as system:
+        ref = system.spawn(Doer)
+
+        def elsewhere() -> None:
+            go.wait(10)
+            call = ref.stopped if way == "stopped" else lambda: getattr(ref, way)("x")
+            errors.append(the_error_of_awaiting(call))
+            done.set()
+
+        async def blocking(_: Actor) -> None:
+            go.set()
+            done.wait(10)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(in_thread, elsewhere)
+            await wait_all_tasks_blocked()
+            assert await system.spawn(Doer).ask(blocking) is None
+    assert [type(error) for error in errors] == [WrongThread]
+    assert system.ledger.sent == 1
 
 
 async def test_a_reply_given_from_another_thread_is_refused_and_can_still_be_given() -> None:
