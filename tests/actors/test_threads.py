@@ -25,7 +25,7 @@ from actors import (
     SystemClosed,
     WrongThread,
 )
-from tests.actors.kit import Checked, Doer, PlainRecorder, Recorder, fail, wait
+from tests.actors.kit import Checked, Doer, PlainDoer, PlainRecorder, Recorder, fail, wait
 
 in_thread = trio.to_thread.run_sync
 
@@ -189,14 +189,21 @@ async def test_using_a_ref_or_a_system_from_another_thread_says_what_to_use() ->
 
 
 @pytest.mark.parametrize("way", ["send", "ask", "stopped"])
+@pytest.mark.parametrize("target", ["idle", "plain and idle", "busy"])
 async def test_another_thread_is_refused_also_while_a_handler_of_the_system_runs(
-    way: str,
+    way: str, target: str
 ) -> None:
     """The handler blocks its thread, so the other one acts in the middle of it."""
     go, done = threading.Event(), threading.Event()
     errors: list[BaseException | None] = []
+    gate = trio.Event()
     async with Checked("s") as system:
-        ref = system.spawn(Doer)
+        ref = system.spawn(PlainDoer if target == "plain and idle" else Doer)
+        if target == "busy":
+            ref.tell(wait(gate))
+            await wait_all_tasks_blocked()
+            ref.tell("queued")
+        sent = system.ledger.sent
 
         def elsewhere() -> None:
             go.wait(10)
@@ -212,8 +219,9 @@ async def test_another_thread_is_refused_also_while_a_handler_of_the_system_runs
             nursery.start_soon(in_thread, elsewhere)
             await wait_all_tasks_blocked()
             assert await system.spawn(Doer).ask(blocking) is None
-    assert [type(error) for error in errors] == [WrongThread]
-    assert system.ledger.sent == 1
+        assert [type(error) for error in errors] == [WrongThread]
+        assert system.ledger.sent == sent + 1
+        gate.set()
 
 
 async def test_a_reply_given_from_another_thread_is_refused_and_can_still_be_given() -> None:
