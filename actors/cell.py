@@ -24,6 +24,7 @@ from actors.rare import Rare, SendWait
 from actors.ref import ActorRef
 from actors.states import DRAINING, RUNNING, STARTING, STOPPED, State
 from actors.stopping import stop
+from actors.threads import current_thread
 from actors.timers import check_seconds
 from actors.waiting import PAUSE, PENDING, Raised, Waiter
 from actors.watching import unwatch, watch
@@ -139,6 +140,8 @@ class Cell(CellMailbox):
         if message.__class__ is type:
             raise NotAMessage(message, f"is a class; ask takes an instance: {message.__name__}()")
         dispatcher = self._dispatcher
+        if current_thread() != dispatcher.thread:
+            dispatcher.refuse_thread("ask")
         asker = dispatcher.current
         if asker is None:
             return await self._ask_from_task(message, timeout)
@@ -177,7 +180,6 @@ class Cell(CellMailbox):
     async def _ask_from_task(self, message: object, timeout: float | None) -> Any:
         """An ask from a trio task: any task, or one in a nursery that a handler has opened."""
         dispatcher = self._dispatcher
-        dispatcher.check_thread("ask")
         if timeout is not None:
             check_seconds(timeout, "timeout")
         await trio.lowlevel.checkpoint_if_cancelled()
