@@ -406,7 +406,9 @@ class Dispatcher:
             await trio.lowlevel.checkpoint_if_cancelled()
             return
         self._granted = self._grant = self._own_pacer.grant(self._grant)
-        if not self._granted:
+        if self._granted:
+            await trio.lowlevel.checkpoint_if_cancelled()
+        else:
             await trio.lowlevel.checkpoint()
             self._own_pacer.begin()
 

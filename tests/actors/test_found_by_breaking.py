@@ -758,3 +758,20 @@ async def test_a_deferred_reply_of_another_actor_is_no_cycle(autojump_clock: Any
         await trio.sleep(1)
         assert replies[0].reply("by a third party")
     assert outcome == ["by a third party", "free"]
+
+
+async def test_send_start_and_ask_always_are_cancellation_points(autojump_clock: Any) -> None:
+    async with ActorSystem("s") as system:
+        ref = system.spawn(Getter)
+        for _ in range(300):
+            for call in (
+                functools.partial(ref.send, 1),
+                functools.partial(ref.ask, 1),
+                functools.partial(system.start, Getter),
+            ):
+                with trio.CancelScope() as scope:
+                    scope.cancel()
+                    await call()
+                assert scope.cancelled_caught
+        assert system.ledger.sent == 0
+        assert system.children == (ref,)

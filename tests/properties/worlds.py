@@ -506,6 +506,8 @@ class Scripted(Actor):
             # An ask that could not be taken over stays where it is; a copy that was told was sent.
             if message.how != "ask" or self.passed_on:
                 world.sent += 1
+            elif world.forwards[message.number]:
+                world.sent_perhaps += 1
             return
         except AskCycle:
             return
