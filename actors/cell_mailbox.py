@@ -99,7 +99,6 @@ class CellMailbox(ActorRef):
             if isinstance(oldest, Ask):
                 oldest.stopped("it was dropped from a full mailbox")
                 oldest = oldest.message
-            dispatcher.dead_letters.add(self, oldest, DeadLetterReason.DROPPED_OLDEST)
             # The room that the oldest had is taken by the newest.
             nothing_waits = not (self._queue or self._front)
             if self._message is NOTHING and nothing_waits and not self._busy():
@@ -107,6 +106,8 @@ class CellMailbox(ActorRef):
                 self._room -= 1
             else:
                 self._put(message)
+            # Last, because it may be told to this very mailbox.
+            dispatcher.dead_letters.add(self, oldest, DeadLetterReason.DROPPED_OLDEST)
             return
         counters.at_the_door += 1
         if overflow == "drop_newest":

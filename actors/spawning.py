@@ -14,6 +14,7 @@ from actors.cell import Cell
 from actors.errors import NameTaken, NotRunning
 from actors.failure import ExitReason
 from actors.incarnation import construct
+from actors.mailbox import NOTHING
 from actors.states import DRAINING, RUNNING, STARTING, STOPPED, STOPPING, enter
 from actors.stopping import kill, leave_unhandled, terminate
 from actors.waiting import Waiter
@@ -71,7 +72,7 @@ def spawn(
     else:
         rare = cell._rare
         enter(cell, RUNNING if rare is None or rare.stop_reason is None else DRAINING)
-        if cell._queue is None and cell._rare is None:
+        if cell._message is NOTHING and cell._queue is None and cell._rare is None:
             cell._idle = True
         else:
             # The constructor has sent to its own ref already, or has made timers or children.

@@ -775,3 +775,44 @@ async def test_send_start_and_ask_always_are_cancellation_points(autojump_clock:
                 assert scope.cancelled_caught
         assert system.ledger.sent == 0
         assert system.children == (ref,)
+
+
+async def test_what_an_actor_tells_itself_in_its_constructor_is_not_lost(
+    autojump_clock: Any,
+) -> None:
+    log: list[Any] = []
+
+    class Talking(Recorder):
+        mailbox = Mailbox(capacity=1, overflow="drop_oldest")
+
+        def __init__(self, log: list[Any]) -> None:
+            super().__init__(log)
+            for number in range(3):
+                self.context.ref.tell(number)
+
+    async with ActorSystem("s") as system:
+        ref = system.spawn(Talking, log)
+        ref.tell("last")
+        await trio.testing.wait_all_tasks_blocked()
+        assert log == ["last"]
+        assert system.ledger.missing == 0
+        assert system.ledger.dead == 3
+
+
+async def test_a_subscriber_that_drops_its_own_letters_keeps_its_capacity(
+    autojump_clock: Any,
+) -> None:
+    class Subscriber(Recorder):
+        mailbox = Mailbox(capacity=10, overflow="drop_oldest")
+
+    gate = trio.Event()
+    async with ActorSystem("s") as system:
+        subscriber = system.spawn(Subscriber, [])
+        system.dead_letters.subscribe(subscriber)
+        subscriber.tell(gate)
+        await trio.testing.wait_all_tasks_blocked()
+        for number in range(50):
+            subscriber.tell(number)
+            assert system.ledger.queued <= 10
+            assert system.ledger.missing == 0
+        gate.set()
