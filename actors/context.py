@@ -67,8 +67,9 @@ class Context:
     def watch(self, ref: ActorRef) -> None:
         """Be told Terminated(ref, reason), once, when `ref` stops or an incarnation of it fails.
 
-        Told at once if it has stopped already. Watching twice is watching once. The notice comes
-        after what `ref` told before it ended, and is not refused for lack of room.
+        Told at once if it has stopped already: each watch ends with its one notice. Watching what
+        is watched already changes nothing. The notice comes after what `ref` told before it
+        ended, and is not refused for lack of room.
 
         Raises:
             TypeError: `ref` is no ref of an actor that can be watched.

@@ -133,8 +133,7 @@ class ActorSystem:
             if self._transport is not None:
                 await self._transport.attach(self)
         except BaseException as error:
-            if await self.__aexit__(type(error), error, error.__traceback__):
-                raise NotRunning(self.name, f"{self.name!r} was cancelled") from None
+            await self.__aexit__(type(error), error, error.__traceback__)
             raise
         return self
 
@@ -143,7 +142,7 @@ class ActorSystem:
         kind: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
-    ) -> bool:
+    ) -> None:
         dispatcher = self._dispatcher
         self._root._state = STOPPING
         cancelled: trio.Cancelled | None = None
@@ -165,10 +164,9 @@ class ActorSystem:
             await self._nursery_manager.__aexit__(None, None, None)
         except BaseException as group:
             crash = group
-        absorbed = self._end(error or cancelled, crash)
-        if cancelled is not None and not absorbed:
+        self._end(error or cancelled, crash)
+        if cancelled is not None:
             raise cancelled
-        return absorbed
 
     async def _cut_off(self) -> None:
         """Cancel all handlers that are left; wait for hooks, for a bounded time; let tasks go."""
@@ -184,8 +182,8 @@ class ActorSystem:
                 await self._transport.detach()
             self._dispatcher.close()
 
-    def _end(self, error: BaseException | None, crash: BaseException | None) -> bool:
-        """Close the scope, raise what is to be raised. True: the body's exception is absorbed."""
+    def _end(self, error: BaseException | None, crash: BaseException | None) -> None:
+        """Close the scope, and raise what is to be raised besides `error`."""
         absorbed = self._scope.__exit__(
             type(error) if error is not None else None,
             error,
@@ -194,13 +192,13 @@ class ActorSystem:
         if crash is not None:
             raise crash
         if self._failures:
+            # Only these cancel the scope: so it never absorbs an exception that is not replaced.
             causes = [_with_notes(failure) for failure in self._failures]
             if error is not None and not absorbed:
                 if not isinstance(error, Exception):
                     raise BaseExceptionGroup(f"actor system {self.name!r} failed", [*causes, error])
                 causes.append(error)
             raise BaseExceptionGroup(f"actor system {self.name!r} failed", causes)
-        return bool(absorbed)
 
     def _report_left(self) -> None:
         for cell in self._cells():

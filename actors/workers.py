@@ -8,7 +8,7 @@ trio works in a handler. Each worker holds a cancel scope: to cancel it cancels 
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, Final
 
@@ -238,14 +238,14 @@ class Workers:
                     try:
                         await trap.wait_in_task()
                     except BaseException as error:
-                        trap = self._throw(cell, steps, error)
+                        trap = self._step(cell, steps.throw, error)
                     else:
-                        trap = self._step(cell, steps, None)
+                        trap = self._step(cell, steps.send, None)
                 elif trap is PAUSE:
                     await trio.lowlevel.cancel_shielded_checkpoint()
-                    trap = self._step(cell, steps, None)
+                    trap = self._step(cell, steps.send, None)
                 else:
-                    trap = self._step(cell, steps, await trio_yield(trap))
+                    trap = self._step(cell, steps.send, await trio_yield(trap))
             rare = cell._rare
             if (
                 not (cell._queue or cell._front or (rare is not None and rare.urgent))
@@ -271,24 +271,13 @@ class Workers:
             dispatcher.current = None
             dispatcher.stepping = False
 
-    def _step(self, cell: Cell, steps: Steps, value: Any) -> Any:
+    def _step(self, cell: Cell, resume: Callable[[Any], Any], value: Any) -> Any:
+        """Go on with a turn: `resume` is its `send`, or its `throw`."""
         dispatcher = self._dispatcher
         dispatcher.current = cell
         dispatcher.stepping = True
         try:
-            return steps.send(value)
-        except StopIteration:
-            return DONE
-        finally:
-            dispatcher.current = None
-            dispatcher.stepping = False
-
-    def _throw(self, cell: Cell, steps: Steps, error: BaseException) -> Any:
-        dispatcher = self._dispatcher
-        dispatcher.current = cell
-        dispatcher.stepping = True
-        try:
-            return steps.throw(error)
+            return resume(value)
         except StopIteration:
             return DONE
         finally:

@@ -20,9 +20,9 @@ class Checked(ActorSystem):
         kind: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
-    ) -> bool:
+    ) -> None:
         try:
-            return await super().__aexit__(kind, error, traceback)
+            await super().__aexit__(kind, error, traceback)
         finally:
             ledger = self.ledger
             assert ledger.missing == 0, ledger
