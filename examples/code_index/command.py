@@ -11,7 +11,7 @@ from rich.console import Console
 import actors
 from actors import ActorRef, ActorSystem, Env
 from examples.code_index.chaos import Chaos, PlannedCrash
-from examples.code_index.facts import Snapshot
+from examples.code_index.facts import Location, Snapshot
 from examples.code_index.indexing_job import IndexJob
 from examples.code_index.messages import (
     Finished,
@@ -70,7 +70,8 @@ async def ask_questions(job: ActorRef, options: Options, most_imported: str | No
     """Ask what the options say, or else what is likely to have an interesting answer."""
     most_used = await job.ask(MostUsed(10))
     names = [options.where] if options.where else [name for name, _ in await job.ask(MostUsed(100))]
-    name, defined = None, ()
+    name: str | None = None
+    defined: tuple[Location, ...] = ()
     for name in names:
         defined = await job.ask(WhereDefined(name))
         if defined:

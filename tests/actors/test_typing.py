@@ -1,0 +1,100 @@
+"""What a type checker says of programs that use the public names."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import mypy.api
+import pytest
+
+PROGRAM = """
+import trio
+from actors import Actor, ActorRef, ActorSystem, Request, message
+
+@message
+class Deposit:
+    amount: int
+
+@message
+class Balance(Request[int]):
+    "Ask for the balance."
+
+@message
+class Names(Request[list[str]]):
+    prefix: str = ""
+
+class Account(Actor):
+    def __init__(self, opening: int = 0) -> None:
+        self.balance = opening
+
+    async def receive(self, message: Deposit | Balance) -> int | None:
+        match message:
+            case Deposit(amount):
+                self.balance += amount
+                return None
+            case Balance():
+                return self.balance
+
+class Plain(Actor):
+    def receive(self, message: Names) -> list[str]:
+        return [message.prefix]
+
+async def main() -> int:
+    async with ActorSystem("demo") as system:
+        account: ActorRef = await system.start(Account, 1)
+        reveal_type(await account.ask(Balance(), timeout=1))
+        reveal_type(await account.ask(Names("a")))
+        reveal_type(await account.ask(Deposit(1)))
+        reveal_type(account.tell(Deposit(amount=1)))
+        maybe: int | None = await account.ask(Balance())
+        number: float = await account.ask(Balance())
+        print(maybe, number)
+        return await account.ask(Balance())
+
+print(trio.run(main))
+"""
+
+
+def check(tmp_path: Path, program: str) -> list[str]:
+    """The lines that `mypy --strict` prints of a program."""
+    path = tmp_path / "program.py"
+    path.write_text(program)
+    options = ["--strict", "--no-error-summary", "--hide-error-context"]
+    out, problems, _ = mypy.api.run([*options, "--cache-dir", str(tmp_path), str(path)])
+    assert not problems
+    return [line.partition("program.py:")[2] for line in out.splitlines()]
+
+
+@pytest.mark.timeout(180)
+def test_a_typed_ask_is_what_its_request_says_and_the_rest_is_accepted(tmp_path: Path) -> None:
+    lines = check(tmp_path, PROGRAM)
+    assert [re.search(r'"(.*)"', line)[1] for line in lines if "note" in line] == [  # type: ignore[index]
+        "int",
+        "list[str]",
+        "Any",
+        "None",
+    ]
+    assert [line for line in lines if "error" in line] == []
+
+
+WRONG = """
+async def wrong(account: ActorRef) -> None:
+    Deposit()  # Missing positional argument
+    Deposit("1")  # incompatible type
+    Deposit(1).amount = 2  # read-only
+    text: str = await account.ask(Balance())  # Incompatible types in assignment
+    await account.tell(Deposit(1))  # Incompatible types in "await"
+    await account.ask(Balance(), timeout="1")  # No overload variant
+"""
+
+
+@pytest.mark.timeout(180)
+def test_a_type_checker_finds_what_is_wrong_in_each_line(tmp_path: Path) -> None:
+    wrong = [line.partition("  # ")[2] for line in WRONG.splitlines() if "  # " in line]
+    first = len(PROGRAM.splitlines()) + 2
+    errors = [line for line in check(tmp_path, PROGRAM + WRONG) if "error:" in line]
+    assert len(errors) == len(wrong), errors
+    for number, (error, expected) in enumerate(zip(errors, wrong, strict=True), start=first + 1):
+        assert error.startswith(f"{number}:"), errors
+        assert expected in error
