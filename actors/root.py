@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
 from typing import TYPE_CHECKING
 
 from actors.failing import decide
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
 
     from actors.cell import Cell
     from actors.dispatcher import Dispatcher
+    from actors.intensity import Intensity
 
 log = logging.getLogger("actors")
 
@@ -24,23 +24,20 @@ log = logging.getLogger("actors")
 class Root:
     """Stands where a parent stands, and is no actor: it decides at once, and never waits.
 
-    max_restarts: of all top-level actors together, within any `within` seconds; None: no limit.
+    intensity: of the restarts of all top-level actors together.
     give_up: called with the failure that is one too many.
     """
 
     def __init__(
         self,
         dispatcher: Dispatcher,
-        max_restarts: int | None,
-        within: float,
+        intensity: Intensity,
         give_up: Callable[[Failure], None],
     ) -> None:
         self._dispatcher = dispatcher
         self._children: dict[str, Cell] | None = {}
         self._state: State = RUNNING
-        self._max_restarts = max_restarts
-        self._within = within
-        self._restarts: deque[float] = deque(maxlen=max_restarts)
+        self._intensity = intensity
         self._give_up = give_up
         self._empty: Waiter | None = None
 
@@ -51,23 +48,13 @@ class Root:
         return f"actor://{self._dispatcher.system.name}"
 
     def _decide_about(self, child: Cell, failure: Failure) -> None:
-        if self._may_restart():
+        if self._intensity.admit(self._dispatcher.timers.clock()):
             # Only built if somebody listens: a traceback costs more than the restart.
             if log.isEnabledFor(logging.ERROR):
                 log.error("%s; it is restarted", failure.describe(), exc_info=failure.exception)
             decide(child, Restart())
         else:
             self._give_up(failure)
-
-    def _may_restart(self) -> bool:
-        if self._max_restarts is None:
-            return True
-        now = self._dispatcher.timers.clock()
-        recent = self._restarts
-        if len(recent) == self._max_restarts and (not recent or now - recent[0] < self._within):
-            return False
-        recent.append(now)
-        return True
 
     def _child_stopped(self, child: Cell, reason: ExitReason | Failure) -> None:
         if not self._children and self._empty is not None:

@@ -16,6 +16,7 @@ from actors.dispatcher import Dispatcher
 from actors.env import Env
 from actors.errors import NotRunning, UnknownScheme
 from actors.failure import Failure
+from actors.intensity import Intensity
 from actors.ledger import Counters, Ledger
 from actors.mailbox import CLOSED, NOTHING
 from actors.path_ref import PathRef
@@ -88,18 +89,12 @@ class ActorSystem:
         self.env = env if env is not None else Env()
         if not isinstance(self.env, Env):
             raise TypeError(f"env is an Env, not {env!r}")
-        if max_restarts is not None and (type(max_restarts) is not int or max_restarts < 0):
-            raise ValueError(f"max_restarts is an int from 0 up, or None: {max_restarts!r}")
+        intensity = Intensity(max_restarts, within)
         self._stop_within = check_seconds(stop_within, "stop_within")
         self._counters = Counters()
         self.dead_letters = DeadLetters(self._counters)
         self._dispatcher = Dispatcher(self, self.env, self._counters, self.dead_letters)
-        self._root = Root(
-            self._dispatcher,
-            max_restarts,
-            check_seconds(within, "within", zero=False),
-            self._give_up,
-        )
+        self._root = Root(self._dispatcher, intensity, self._give_up)
         self._transport = transport
         self._failures: list[Failure] = []
         self._resolvers: dict[str, Resolver] = {"actor": self._resolve_actor}
