@@ -8,6 +8,7 @@ from actors.actor import Actor
 from actors.address import Address
 from actors.ask import Reply
 from actors.context import Context
+from actors.crash_reports import CrashReport, CrashReports
 from actors.dead_letters import DeadLetter, DeadLetterReason
 from actors.env import Env
 from actors.errors import (
@@ -17,12 +18,15 @@ from actors.errors import (
     AskCycle,
     AskTimeout,
     ForgottenAwait,
+    HandlerTimeout,
     InvalidAddress,
+    LinkBroken,
     MailboxFull,
     NameTaken,
     NotAMessage,
     NotAnActor,
     NotRunning,
+    StartTimeout,
     SystemClosed,
     UnknownScheme,
     WrongThread,
@@ -56,6 +60,8 @@ __all__ = [
     "AskCycle",
     "AskTimeout",
     "Context",
+    "CrashReport",
+    "CrashReports",
     "DeadLetter",
     "DeadLetterReason",
     "Directive",
@@ -64,8 +70,10 @@ __all__ = [
     "ExitReason",
     "Failure",
     "ForgottenAwait",
+    "HandlerTimeout",
     "InvalidAddress",
     "Ledger",
+    "LinkBroken",
     "Mailbox",
     "MailboxFull",
     "NameTaken",
@@ -76,6 +84,7 @@ __all__ = [
     "Request",
     "Restart",
     "Resume",
+    "StartTimeout",
     "Stop",
     "SystemClosed",
     "Terminated",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from actors.errors import NotAnActor
@@ -14,6 +15,7 @@ from actors.timers import check_seconds
 
 if TYPE_CHECKING:
     from actors.context import Context
+    from actors.failure import ChildFailed, ChildrenDue, ChildStopped
     from actors.ref import ActorRef
 
 
@@ -26,8 +28,10 @@ class Traits:
         "has_restarting",
         "has_started",
         "has_stopped",
+        "limited",
         "name",
         "room",
+        "supervises",
         "waits",
     )
 
@@ -38,9 +42,11 @@ class Traits:
         self.room = cls.mailbox.room
         # The room of a batch is given back at its end. In a small mailbox that would show.
         self.batch = 64 if self.room > 64 else 1
-        self.has_started = cls.started is not Actor.started
+        self.has_started = cls.started is not Actor.started or cls._start is not Actor._start
         self.has_stopped = cls.stopped is not Actor.stopped
         self.has_restarting = cls.restarting is not Actor.restarting
+        self.supervises = cls._supervise is not Actor._supervise
+        self.limited = cls.handle_within is not None
 
 
 class Actor:
@@ -56,6 +62,11 @@ class Actor:
             `stopped()`; what is over is cancelled and said in the log.
         cancel_abandoned: True: a handler that runs for an ask whose asker has gone is cancelled,
             and the actor goes on with its next message. Its state is then what the handler left.
+        handle_within: seconds that one message may take; None: no limit. An async handler that
+            takes longer is cancelled, and the actor fails with HandlerTimeout.
+        redeliver: how often a message whose handling failed is handled once more, before all that
+            wait. After that it becomes a dead letter, with its failures. Only for what was told or
+            sent: who asks is told of the failure at once, and decides.
     """
 
     __slots__ = ("__weakref__", "context")
@@ -63,6 +74,8 @@ class Actor:
     mailbox: ClassVar[Mailbox] = Mailbox()
     shutdown: ClassVar[float] = 5.0
     cancel_abandoned: ClassVar[bool] = False
+    handle_within: ClassVar[float | None] = None
+    redeliver: ClassVar[int] = 0
 
     _traits: ClassVar[Traits]
 
@@ -74,6 +87,15 @@ class Actor:
         if not isinstance(cls.mailbox, Mailbox):
             raise TypeError(f"{cls.__name__}.mailbox is a Mailbox(...), not {cls.mailbox!r}")
         check_seconds(cls.shutdown, f"{cls.__name__}.shutdown")
+        if cls.handle_within is not None:
+            check_seconds(cls.handle_within, f"{cls.__name__}.handle_within", zero=False)
+            if not is_async(cls.receive):
+                raise TypeError(
+                    f"{cls.__name__}.handle_within needs `async def receive`: "
+                    "a plain handler cannot be cancelled"
+                )
+        if type(cls.redeliver) is not int or cls.redeliver < 0:
+            raise ValueError(f"{cls.__name__}.redeliver is an int from 0 up: {cls.redeliver!r}")
         for hook in ("started", "stopped", "restarting"):
             if not is_async(getattr(cls, hook)):
                 raise TypeError(f"{cls.__name__}.{hook} is a hook: write `async def {hook}`")
@@ -105,12 +127,34 @@ class Actor:
         What it raises is logged; the restart goes on.
         """
 
+    def state_summary(self) -> Mapping[str, object]:
+        """What a crash report tells of this actor's state: by default all its attributes.
+
+        Override it to leave out secrets, or what is large. Each value is made a short text.
+        """
+        summary = dict(getattr(self, "__dict__", ()))
+        for cls in type(self).__mro__:
+            for name in getattr(cls, "__slots__", ()):
+                if name not in ("__weakref__", "__dict__", "context") and hasattr(self, name):
+                    summary[name] = getattr(self, name)
+        return summary
+
     def child_failed(self, child: ActorRef, failure: Failure) -> Directive:
         """Decide about a failed child: Escalate (as the base class does), Restart, Resume or Stop.
 
         The child waits, its mailbox kept, until this returns. If it raises, this actor failed.
         """
         return Escalate()
+
+    # -- for the runtime
+
+    async def _start(self) -> None:
+        """What an incarnation begins with; a supervisor starts its children first."""
+        await self.started()
+
+    async def _supervise(self, signal: ChildFailed | ChildStopped | ChildrenDue) -> None:
+        """See to a child, as supervisors do in the place of `child_failed` alone."""
+        raise NotImplementedError
 
 
 def is_async(handler: Any) -> bool:

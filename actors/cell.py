@@ -18,7 +18,7 @@ from actors.ask import Ask, check_cycle, find_chain
 from actors.cell_mailbox import CellMailbox
 from actors.errors import AskCycle, MailboxFull, NotAMessage
 from actors.failing import decide_about
-from actors.failure import ExitReason, Failure
+from actors.failure import ChildStopped, ExitReason, Failure
 from actors.mailbox import NOTHING
 from actors.rare import Rare, SendWait
 from actors.ref import ActorRef
@@ -27,7 +27,7 @@ from actors.stopping import stop
 from actors.threads import current_thread
 from actors.timers import check_seconds
 from actors.waiting import PAUSE, PENDING, Raised, Waiter
-from actors.watching import unwatch, watch
+from actors.watching import link, unlink, unwatch, watch
 
 if TYPE_CHECKING:
     from actors.actor import Actor, Traits
@@ -236,6 +236,12 @@ class Cell(CellMailbox):
     def _unwatched_by(self, watcher: Cell) -> None:
         unwatch(watcher, self)
 
+    def _linked_by(self, other: Cell) -> None:
+        link(other, self)
+
+    def _unlinked_by(self, other: Cell) -> None:
+        unlink(other, self)
+
     # -- the mailbox, from the sender's side
 
     def _put_ask(self, ask: Ask) -> None:
@@ -258,7 +264,10 @@ class Cell(CellMailbox):
         decide_about(self, child, failure)
 
     def _child_stopped(self, child: Cell, reason: ExitReason | Failure) -> None:
-        """A child has stopped for good."""
+        """A child has stopped for good: a supervisor sees to it on its next turn."""
+        if self._traits.supervises and self._state in (STARTING, RUNNING, DRAINING):
+            self._rare_part().signals.append(ChildStopped(child, reason))
+            self._wake()
 
     # -- waiting
 
@@ -348,7 +357,7 @@ class Cell(CellMailbox):
 
     def _plain_handler(self) -> Callable[[Any], Any] | None:
         rare = self._rare
-        if rare is not None and (rare.senders or rare.urgent):
+        if rare is not None and (rare.senders or rare.urgent or rare.redelivered is not None):
             return None
         if rare is not None and rare.behaviour is not None:
             return None if rare.behaviour_waits else rare.behaviour

@@ -216,6 +216,14 @@ class CellMailbox(ActorRef):
     def _capacity(self) -> int | None:
         return self._traits.cls.mailbox.capacity
 
+    def _waiting_messages(self) -> int:
+        """How many messages wait, the one in hand and the stashed ones not among them."""
+        return (
+            len(self._queue or ())
+            + len(self._front or ())
+            + (self._message is not NOTHING and not self._handles())
+        )
+
     def _closed(self) -> bool:
         return self._room < -CLOSED // 2
 

@@ -81,6 +81,24 @@ class Context:
         """No longer. A notice that has not been handled yet is taken back."""
         ref._unwatched_by(self._cell)
 
+    def link(self, ref: ActorRef) -> None:
+        """Let this actor and `ref` fall together, both ways, as linked processes in Erlang.
+
+        When an incarnation of one fails, or one stops for any reason but NORMAL, the other fails
+        with LinkBroken: its handler is cancelled, and its parent decides. A link is between two
+        incarnations, so it is made anew in `started()`. If `ref` has stopped already, the link is
+        broken at once. Linking twice is linking once; to oneself it is nothing.
+
+        Raises:
+            TypeError: `ref` is no ref of an actor that can be linked.
+        """
+        self._cell._dispatcher.check_thread("link")
+        ref._linked_by(self._cell)
+
+    def unlink(self, ref: ActorRef) -> None:
+        """No longer. A link that has broken already stays so."""
+        ref._unlinked_by(self._cell)
+
     def after(self, delay: float, message: Any) -> Timer:
         """Tell oneself `message` in `delay` seconds. Ends with this incarnation.
 

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from actors.errors import ActorError, brief
+from actors.errors import brief
+from actors.subscribers import Subscribers
 
 if TYPE_CHECKING:
+    from actors.failure import Failure
     from actors.ledger import Counters
     from actors.ref import ActorRef
 
@@ -31,18 +33,23 @@ class DeadLetterReason(enum.StrEnum):
     DROPPED_OLDEST = "the mailbox was full: the oldest was dropped"
     DROPPED_NEWEST = "the mailbox was full: the newest was dropped"
     TIMER_MAILBOX_FULL = "a timer found the mailbox full"
+    FAILED_TOO_OFTEN = "its handling failed each time that it was redelivered"
 
 
 @attrs.frozen
 class DeadLetter:
-    """One dead letter: the message, the ref it was for, and why nobody handled it."""
+    """One dead letter: the message, the ref it was for, and why nobody handled it.
+
+    failures: one a time that its handling failed, where that is the reason.
+    """
 
     message: object
     ref: ActorRef
     reason: DeadLetterReason
+    failures: tuple[Failure, ...] = ()
 
 
-class DeadLetters:
+class DeadLetters(Subscribers):
     """The dead letters of one system: `system.dead_letters`.
 
     The newest 1,000 are in `recent`; `count` has them all. An actor that subscribes is told
@@ -50,9 +57,9 @@ class DeadLetters:
     """
 
     def __init__(self, counters: Counters) -> None:
+        super().__init__()
         self._counters = counters
         self._recent: collections.deque[DeadLetter] = collections.deque(maxlen=KEPT)
-        self._subscribers: dict[ActorRef, None] = {}
 
     @property
     def recent(self) -> tuple[DeadLetter, ...]:
@@ -64,27 +71,19 @@ class DeadLetters:
         """How many there were since the system was entered."""
         return self._counters.dead
 
-    def subscribe(self, ref: ActorRef) -> None:
-        """Tell `ref` of each dead letter from now on. Twice is once."""
-        self._subscribers[ref] = None
-
-    def unsubscribe(self, ref: ActorRef) -> None:
-        """No longer. A ref that never subscribed is no error."""
-        self._subscribers.pop(ref, None)
-
-    def add(self, ref: ActorRef, message: object, reason: DeadLetterReason) -> None:
+    def add(
+        self,
+        ref: ActorRef,
+        message: object,
+        reason: DeadLetterReason,
+        failures: tuple[Failure, ...] = (),
+    ) -> None:
         """Count, keep, log and tell one. (For the runtime and for resolvers of addresses.)"""
         self._counters.dead += 1
-        letter = DeadLetter(message, ref, reason)
+        letter = DeadLetter(message, ref, reason, failures)
         self._recent.append(letter)
         if log.isEnabledFor(logging.INFO):
             log.info("%s to %s: %s", brief(message), ref, reason.value)
-        if not self._subscribers or isinstance(message, DeadLetter):
+        if not isinstance(message, DeadLetter):
             # A dead letter about a dead letter would be told to the one who could not take it.
-            return
-        for subscriber in tuple(self._subscribers):
-            try:
-                subscriber.tell(letter)
-            except ActorError:
-                # A subscriber that is full or gone must not fail the one who sent the message.
-                log.warning("the subscriber %s could not be told of a dead letter", subscriber)
+            self._tell_all(letter)

@@ -30,7 +30,6 @@ from actors.workers import BEGIN, DONE, TURN, Worker, Workers
 
 if TYPE_CHECKING:
     from actors.cell import Cell
-    from actors.dead_letters import DeadLetters
     from actors.env import Env
     from actors.ledger import Counters
     from actors.system import ActorSystem
@@ -40,13 +39,12 @@ if TYPE_CHECKING:
 class Dispatcher:
     """Schedules the turns of one system's actors."""
 
-    def __init__(
-        self, system: ActorSystem, env: Env, counters: Counters, dead_letters: DeadLetters
-    ) -> None:
+    def __init__(self, system: ActorSystem, env: Env, counters: Counters) -> None:
         self.system = system
         self.env = env
         self.counters = counters
-        self.dead_letters = dead_letters
+        self.dead_letters = system.dead_letters
+        self.crash_reports = system.crash_reports
         self.timers: Timers
         self.thread = 0
         self.ready: deque[Cell] = deque()

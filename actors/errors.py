@@ -6,6 +6,9 @@ ActorError
 |-- ActorStopped         the asked actor has stopped, or never existed
 |-- AskTimeout           no reply in time; says where the message was
 |-- AskCycle             the ask would wait, directly or not, for the asker itself
+|-- HandlerTimeout       (also TimeoutError) a handler took longer than its class allows
+|-- StartTimeout         (also TimeoutError) `started()` took longer than the parent allows
+|-- LinkBroken           a linked actor has failed or was stopped
 |-- NameTaken            a sibling already has that name
 |-- InvalidAddress       (also ValueError) not an address, or a name no address can hold
 |   `-- UnknownScheme    no resolver for that scheme in this system
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from actors.address import Address
+    from actors.failure import ExitReason, Failure
     from actors.ref import ActorRef
 
 
@@ -127,6 +131,47 @@ class AskCycle(ActorError):
             f"this ask would wait on itself: {waits}; "
             "use tell and a reply message, or reply_later(), to break the circle"
         )
+
+
+class HandlerTimeout(ActorError, TimeoutError):
+    """A handler was cancelled, because it took longer than `handle_within`; its actor failed.
+
+    Attributes: `ref`, `message`, `seconds`.
+    """
+
+    def __init__(self, ref: ActorRef, message: object, seconds: float) -> None:
+        self.ref = ref
+        self.message = message
+        self.seconds = seconds
+        super().__init__(
+            f"the handler of {ref} took longer than {seconds:g} s for {brief(message)}: "
+            "it was cancelled"
+        )
+
+
+class StartTimeout(ActorError, TimeoutError):
+    """`started()` was cancelled, because it took longer than the parent allows.
+
+    Attributes: `ref`, `seconds`.
+    """
+
+    def __init__(self, ref: ActorRef, seconds: float) -> None:
+        self.ref = ref
+        self.seconds = seconds
+        super().__init__(f"{ref} did not start within {seconds:g} s: its start was cancelled")
+
+
+class LinkBroken(ActorError):
+    """A linked actor ended otherwise than by NORMAL, so the actor at the other end fails too.
+
+    Attributes: `ref` (the one that ended), `reason` (an ExitReason or the Failure).
+    """
+
+    def __init__(self, ref: ActorRef, reason: ExitReason | Failure) -> None:
+        self.ref = ref
+        self.reason = reason
+        why = reason.describe() if hasattr(reason, "describe") else reason.value
+        super().__init__(f"linked to {ref}, which ended: {why}")
 
 
 class NameTaken(ActorError):

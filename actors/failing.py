@@ -6,11 +6,14 @@ import functools
 import logging
 from typing import TYPE_CHECKING
 
+import trio
+
 from actors.ask import Ask, find_chain
 from actors.errors import AskCycle
 from actors.failure import ChildFailed, Directive, Escalate, Failure, Restart, Resume, Stop
 from actors.handling import unstash_all
 from actors.incarnation import construct
+from actors.limits import stop_limit
 from actors.states import (
     DRAINING,
     FAILED,
@@ -26,7 +29,9 @@ from actors.waiting import Raised
 from actors.watching import end_of_incarnation
 
 if TYPE_CHECKING:
+    from actors.actor import Actor
     from actors.cell import Cell
+    from actors.rare import Rare
 
 log = logging.getLogger("actors")
 
@@ -37,7 +42,7 @@ def failed(
     during: str,
     message: object = None,
     origin: Failure | None = None,
-) -> None:
+) -> Failure:
     """The actor failed: it handles nothing more until its parent has decided."""
     rare = cell._rare_part()
     failure = Failure(cell, error, during, message, cell.incarnation, origin)
@@ -47,12 +52,16 @@ def failed(
     rare.failure = failure
     rare.decision = None
     rare.undecided = False
-    if rare.stop_reason is None and not rare.killed:
+    # First, so that a parent that waits for it is not taken for one that could never decide.
+    tell_parent(rare)
+    if rare.stop_reason is None and not rare.killed and rare.ending is None:
         cell._parent._decide_about(cell, failure)
     else:
         # It was about to end: there is nothing left to decide.
-        log.error("%s; it was stopping", failure.describe(), exc_info=error)
+        what = "it was stopping" if rare.ending is None else "it was being restarted"
+        cell._dispatcher.crash_reports.publish(cell, failure, what)
         cell._wake()
+    return failure
 
 
 def decide_about(parent: Cell, child: Cell, failure: Failure) -> None:
@@ -102,14 +111,9 @@ def child_failed(cell: Cell, signal: ChildFailed) -> None:
     if isinstance(directive, Escalate):
         failed(cell, signal.failure.exception, "escalated", None, signal.failure)
     else:
-        # Only built if somebody listens: a traceback costs more than the restart.
-        if log.isEnabledFor(logging.ERROR):
-            log.error(
-                "%s; its parent decides: %s",
-                signal.failure.describe(),
-                directive,
-                exc_info=signal.failure.exception,
-            )
+        cell._dispatcher.crash_reports.publish(
+            child, signal.failure, f"its parent decides: {directive}"
+        )
         decide(child, directive)
 
 
@@ -152,7 +156,7 @@ async def carry_out(cell: Cell, directive: Directive) -> None:
         _resume_origin(failure)
     elif isinstance(directive, Restart):
         enter(cell, RESTARTING)
-        await _end_incarnation(cell, failure)
+        await end_incarnation(cell, failure)
         if directive.after == 0:
             new_incarnation(cell)
         else:
@@ -180,20 +184,41 @@ def _resume_origin(failure: Failure) -> None:
         decide(child, Resume())  # type: ignore[arg-type]
 
 
-async def _end_incarnation(cell: Cell, failure: Failure) -> None:
+def tell_parent(rare: Rare) -> None:
+    """Let a parent that waits for a change of this child look again."""
+    waiter, rare.parent_waits = rare.parent_waits, None
+    if waiter is not None:
+        waiter.resolve()
+
+
+async def end_incarnation(cell: Cell, failure: Failure) -> None:
     """Before the next incarnation: children stop, it cleans up, and who waits for it is told."""
     cancel_timers(cell)
     await stop_children(cell)
     if cell._actor is not None and cell._traits.has_restarting:
-        try:
-            await cell._actor.restarting(failure)
-        except Exception as error:
-            log.exception("%s: restarting() raised; the restart goes on", cell, exc_info=error)
+        await _restarting(cell, cell._actor, failure)
     # The hook too may have spawned, or set timers.
     await stop_children(cell)
     cancel_timers(cell)
     end_of_incarnation(cell, failure)
     cell._actor = None
+
+
+async def _restarting(cell: Cell, actor: Actor, failure: Failure) -> None:
+    """Run `restarting()`, for a bounded time. What it raises is logged."""
+    seconds = stop_limit(cell)
+    try:
+        with trio.move_on_after(seconds) as limit:
+            await actor.restarting(failure)
+    except Exception as error:
+        log.exception("%s: restarting() raised; the restart goes on", cell, exc_info=error)
+    else:
+        if limit.cancelled_caught:
+            log.warning(
+                "%s: restarting() took longer than %g s: it was cancelled; the restart goes on",
+                cell,
+                seconds,
+            )
 
 
 def new_incarnation(cell: Cell) -> None:

@@ -32,8 +32,9 @@ class Failure:
     """One failure of one actor.
 
     ref; incarnation (1 for the first); exception; during: "receive", "started", "__init__",
-    "child_failed" (that raised) or "escalated" (that said Escalate); message: what was being
-    handled, or None; origin: the child's failure, in the last two cases.
+    "link" (a link broke), "child_failed" (that raised) or "escalated" (it could not, or would not,
+    decide about a child); message: what was being handled, or None; origin: the child's failure,
+    in the last two cases.
     """
 
     ref: ActorRef
@@ -52,6 +53,8 @@ class Failure:
             what = f"handling {brief(self.message)}"
         elif self.during == "escalated" and self.origin is not None:
             what = f"with {self.origin.ref}"
+        elif self.during == "link":
+            what = "with a link"
         else:
             what = f"in {self.during}"
         return f"{self.ref} (incarnation {self.incarnation}) failed {what}: {self.exception!r}"
@@ -77,6 +80,22 @@ class ChildFailed:
     def __init__(self, child: Cell, failure: Failure) -> None:
         self.child = child
         self.failure = failure
+
+
+class ChildStopped:
+    """Signal to a parent that supervises: this child has stopped for good. (For the runtime.)"""
+
+    __slots__ = ("child", "reason")
+
+    def __init__(self, child: Cell, reason: ExitReason | Failure) -> None:
+        self.child = child
+        self.reason = reason
+
+
+class ChildrenDue:
+    """Signal to a parent that supervises: the delay of a restart is over. (For the runtime.)"""
+
+    __slots__ = ()
 
 
 @attrs.frozen

@@ -36,9 +36,7 @@ class Intensity:
         if self.max_restarts is None:
             return True
         admitted = self._admitted
-        if len(admitted) == self.max_restarts and (
-            not admitted or now - admitted[0] < self.within
-        ):
+        if len(admitted) == self.max_restarts and (not admitted or now - admitted[0] < self.within):
             return False
         admitted.append(now)
         return True

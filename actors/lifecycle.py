@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from actors.failing import carry_out, child_failed, failed
-from actors.failure import ExitReason, Failure
+from actors.failing import carry_out, child_failed, failed, tell_parent
+from actors.failure import ChildFailed, ChildrenDue, ChildStopped, ExitReason, Failure
+from actors.limits import start_in_time
 from actors.states import DRAINING, FAILED, RUNNING, STARTING, STOPPED, STOPPING, enter
 from actors.stopping import finish, leave_unhandled, stop_children, terminate
+from actors.suspending import end_suspended
 from actors.waiting import Raised
 
 if TYPE_CHECKING:
@@ -39,6 +41,15 @@ async def _attend(cell: Cell, rare: Rare) -> bool:
         state = cell._state
         if rare.killed:
             await finish(cell, ExitReason.KILLED)
+        elif rare.ending is not None and rare.stop_reason is None:
+            await end_suspended(cell, rare)
+            return False
+        elif rare.link_broken is not None:
+            # Before the start: one that was cancelled because of this must not begin again.
+            broken, rare.link_broken = rare.link_broken, None
+            if state in (STARTING, RUNNING):
+                await _fail(cell, broken, "link")
+                return False
         elif state is STARTING:
             incarnation = rare.incarnation
             await _start(cell)
@@ -55,29 +66,53 @@ async def _attend(cell: Cell, rare: Rare) -> bool:
                 if cell._state is FAILED:
                     return False
         elif rare.signals:
-            child_failed(cell, rare.signals.popleft())
+            signal = rare.signals.popleft()
+            if cell._traits.supervises:
+                await _supervise(cell, signal)
+            elif isinstance(signal, ChildFailed):
+                child_failed(cell, signal)
         else:
             return state is RUNNING or state is DRAINING
+
+
+async def _supervise(cell: Cell, signal: ChildFailed | ChildStopped | ChildrenDue) -> None:
+    """Let a supervisor see to a child: it may have to wait for others."""
+    assert cell._actor is not None
+    try:
+        await cell._actor._supervise(signal)
+    except Exception as error:
+        if cell._state in (RUNNING, DRAINING):
+            origin = signal.failure if isinstance(signal, ChildFailed) else None
+            failed(cell, error, "child_failed", None, origin)
+        else:
+            raise
 
 
 async def _start(cell: Cell) -> None:
     rare = cell._rare_part()
     try:
         if cell._actor is not None and cell._traits.has_started:
-            await cell._actor.started()
+            await start_in_time(cell)
     except Exception as error:
-        if rare.starter is not None:
-            starter, rare.starter = rare.starter, None
-            enter(cell, STOPPING)
-            cell._close_door()
-            leave_unhandled(cell)
-            await stop_children(cell)
-            terminate(cell, Failure(cell, error, "started"))
-            starter.resolve(Raised(error))
-        else:
-            failed(cell, error, "started")
+        await _fail(cell, error, "started")
         return
     enter(cell, RUNNING if rare.stop_reason is None else DRAINING)
     if rare.starter is not None:
         starter, rare.starter = rare.starter, None
         starter.resolve()
+    tell_parent(rare)
+
+
+async def _fail(cell: Cell, error: Exception, during: str) -> None:
+    """It failed; if somebody waits for its very start, that one is told instead of the parent."""
+    rare = cell._rare_part()
+    if rare.starter is None:
+        failed(cell, error, during)
+        return
+    starter, rare.starter = rare.starter, None
+    enter(cell, STOPPING)
+    cell._close_door()
+    leave_unhandled(cell)
+    await stop_children(cell)
+    terminate(cell, Failure(cell, error, during))
+    starter.resolve(Raised(error))

@@ -11,7 +11,15 @@ from actors.waiting import Waiter
 if TYPE_CHECKING:
     from actors.ask import Ask
     from actors.cell import Cell
-    from actors.failure import ChildFailed, Directive, ExitReason, Failure
+    from actors.errors import LinkBroken
+    from actors.failure import (
+        ChildFailed,
+        ChildrenDue,
+        ChildStopped,
+        Directive,
+        ExitReason,
+        Failure,
+    )
     from actors.timers import Timer
 
 
@@ -30,6 +38,22 @@ class SendWait(Waiter):
             self.holder._rare.senders.pop(self, None)
 
 
+class Terms:
+    """What a parent demands of one child, in the place of what the child's class says.
+
+    shutdown: seconds for a stop; None: as the class says. brutal: when the parent stops it, it is
+    cancelled at once, without its `stopped()` hook. start_within: seconds for `started()`; None:
+    no limit.
+    """
+
+    __slots__ = ("brutal", "shutdown", "start_within")
+
+    def __init__(self, shutdown: float | None, brutal: bool, start_within: float | None) -> None:
+        self.shutdown = shutdown
+        self.brutal = brutal
+        self.start_within = start_within
+
+
 class Rare:
     """What most actors never need, made when one does."""
 
@@ -41,11 +65,16 @@ class Rare:
         "cut",
         "decision",
         "deferred",
+        "ending",
         "failure",
         "helper_waits",
         "incarnation",
         "killed",
         "limit",
+        "link_broken",
+        "links",
+        "parent_waits",
+        "redelivered",
         "senders",
         "signals",
         "starter",
@@ -54,6 +83,7 @@ class Rare:
         "stop_reason",
         "stop_waiters",
         "suspended",
+        "terms",
         "timers",
         "undecided",
         "urgent",
@@ -66,12 +96,15 @@ class Rare:
         """Something comes before the next message."""
         self.suspended = False
         """Neither ready nor idle: only `_wake` schedules it."""
-        self.signals: deque[ChildFailed] = deque()
+        self.signals: deque[ChildFailed | ChildStopped | ChildrenDue] = deque()
         self.senders: OrderedDict[SendWait | Ask, None] = OrderedDict()
         self.stash: list[object] = []
         self.stashed_now = False
         self.deferred: dict[Ask, None] = {}
         self.timers: dict[Timer, None] = {}
+        self.links: dict[Cell, None] = {}
+        self.link_broken: LinkBroken | None = None
+        """A link broke: the actor fails of it before its next message."""
         self.watchers: dict[Cell, None] = {}
         self.watching: dict[Cell, None] = {}
         self.stop_waiters: list[Waiter] = []
@@ -85,6 +118,14 @@ class Rare:
         self.killed = False
         self.limit: Timer | None = None
         self.incarnation = 1
+        self.terms: Terms | None = None
+        """What its parent demands of it, if it said so."""
+        self.ending: Failure | None = None
+        """Its parent ends this incarnation, because of this failure (of a sibling)."""
+        self.parent_waits: Waiter | None = None
+        """What its parent waits with until its state changes."""
+        self.redelivered: tuple[object, tuple[Failure, ...]] | None = None
+        """A message that is handled once more, and its failures so far."""
         self.asides_context: Any = None
         self.cut = False
         """What its turn does now is to be cancelled: the turn ends with it."""

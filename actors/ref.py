@@ -120,6 +120,14 @@ class ActorRef(abc.ABC):
         """No longer. Never watched is no error."""
         return
 
+    def _linked_by(self, other: Cell) -> None:
+        """Link it to `other`."""
+        raise TypeError(f"link() takes the ref of one actor, not {self!r}")
+
+    def _unlinked_by(self, other: Cell) -> None:
+        """No longer. Never linked is no error."""
+        return
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.address}>"
 

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from actors.dispatcher import Dispatcher
     from actors.intensity import Intensity
 
-log = logging.getLogger("actors")
-
 
 class Root:
     """Stands where a parent stands, and is no actor: it decides at once, and never waits.
@@ -49,11 +47,12 @@ class Root:
 
     def _decide_about(self, child: Cell, failure: Failure) -> None:
         if self._intensity.admit(self._dispatcher.timers.clock()):
-            # Only built if somebody listens: a traceback costs more than the restart.
-            if log.isEnabledFor(logging.ERROR):
-                log.error("%s; it is restarted", failure.describe(), exc_info=failure.exception)
+            self._dispatcher.crash_reports.publish(child, failure, "it is restarted")
             decide(child, Restart())
         else:
+            self._dispatcher.crash_reports.publish(
+                child, failure, "the system is stopped", logging.CRITICAL
+            )
             self._give_up(failure)
 
     def _child_stopped(self, child: Cell, reason: ExitReason | Failure) -> None:

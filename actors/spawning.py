@@ -21,11 +21,16 @@ from actors.waiting import Waiter
 
 if TYPE_CHECKING:
     from actors.actor import Actor
+    from actors.rare import Terms
     from actors.root import Root
 
 
 def spawn(
-    parent: Cell | Root, recipe: Callable[..., Actor], args: tuple[Any, ...], name: str | None
+    parent: Cell | Root,
+    recipe: Callable[..., Actor],
+    args: tuple[Any, ...],
+    name: str | None,
+    terms: Terms | None = None,
 ) -> Cell:
     """Make a child of `parent`. Its constructor runs here; its `started()` runs on its own turn.
 
@@ -55,6 +60,8 @@ def spawn(
             raise NameTaken(name, children[name])
     cell = Cell(dispatcher, parent, name, traits, recipe, args)
     children[name] = cell
+    if terms is not None:
+        cell._rare_part().terms = terms
     try:
         # In a copy of the caller's context: it may read there, but what it sets stays its own.
         contextvars.copy_context().run(construct, cell)
@@ -81,7 +88,11 @@ def spawn(
 
 
 async def start(
-    parent: Cell | Root, recipe: Callable[..., Actor], args: tuple[Any, ...], name: str | None
+    parent: Cell | Root,
+    recipe: Callable[..., Actor],
+    args: tuple[Any, ...],
+    name: str | None,
+    terms: Terms | None = None,
 ) -> Cell:
     """As `spawn`, and wait until `started()` has returned. A checkpoint.
 
@@ -98,7 +109,7 @@ async def start(
         await dispatcher.give_way()
     else:
         await trio.lowlevel.checkpoint_if_cancelled()
-    cell = spawn(parent, recipe, args, name)
+    cell = spawn(parent, recipe, args, name, terms)
     if cell._state is not STARTING:
         return cell
     waiter = Waiter(cell)

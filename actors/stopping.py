@@ -15,6 +15,7 @@ from actors.ask import Ask
 from actors.dead_letters import DeadLetterReason
 from actors.errors import ActorStopped
 from actors.failure import ExitReason, Failure
+from actors.limits import stop_limit
 from actors.mailbox import NOTHING
 from actors.states import DRAINING, RUNNING, STOPPED, STOPPING, enter
 from actors.waiting import Raised, Waiter
@@ -30,6 +31,9 @@ log = logging.getLogger("actors")
 def stop(cell: Cell, reason: ExitReason) -> None:
     """Begin a graceful stop. Twice is once."""
     state = cell._state
+    if reason is ExitReason.SHUTDOWN and _is_brutal(cell):
+        kill(cell)
+        return
     if state in (STOPPING, STOPPED, DRAINING):
         return
     if cell._idle and not cell._children and not cell._traits.has_stopped:
@@ -45,13 +49,18 @@ def stop(cell: Cell, reason: ExitReason) -> None:
     cell._close_door()
     # What waits for room was not queued before the stop.
     _turn_away_senders(cell)
-    seconds = cell._traits.cls.shutdown
+    seconds = stop_limit(cell)
     rare.limit = cell._dispatcher.timers.add(
         seconds, None, functools.partial(_too_long, cell, seconds), {}
     )
     if state is RUNNING:
         enter(cell, DRAINING)
     cell._wake()
+
+
+def _is_brutal(cell: Cell) -> bool:
+    rare = cell._rare
+    return rare is not None and rare.terms is not None and rare.terms.brutal
 
 
 def _too_long(cell: Cell, seconds: float) -> None:
@@ -102,7 +111,8 @@ async def finish(cell: Cell, reason: ExitReason | Failure) -> None:
     cancel_timers(cell)
     leave_unhandled(cell)
     await stop_children(cell)
-    if cell._actor is not None and cell._traits.has_stopped:
+    hook_runs = cell._traits.has_stopped and not (rare.killed and _is_brutal(cell))
+    if cell._actor is not None and hook_runs:
         try:
             await _clean_up(cell, cell._actor)
         except BaseException:
@@ -116,7 +126,7 @@ async def finish(cell: Cell, reason: ExitReason | Failure) -> None:
 
 async def _clean_up(cell: Cell, actor: Actor) -> None:
     """Run `stopped()`, for a bounded time. What it raises is logged."""
-    seconds = cell._traits.cls.shutdown
+    seconds = stop_limit(cell)
     if cell._dispatcher.workers.hooks_abandoned:
         seconds = 0.0
     with_time = trio.move_on_after(seconds)
@@ -215,6 +225,9 @@ def terminate(cell: Cell, reason: ExitReason | Failure) -> None:
     if rare is None:
         return
     rare.behaviour = None
+    if rare.parent_waits is not None:
+        parent_waits, rare.parent_waits = rare.parent_waits, None
+        parent_waits.resolve()
     if rare.limit is not None:
         rare.limit.cancel()
     cancel_timers(cell)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import trio
 
 from actors.address import Address, check_name
+from actors.crash_reports import CrashReports
 from actors.dead_letters import DeadLetters
 from actors.dispatcher import Dispatcher
 from actors.env import Env
@@ -93,7 +94,8 @@ class ActorSystem:
         self._stop_within = check_seconds(stop_within, "stop_within")
         self._counters = Counters()
         self.dead_letters = DeadLetters(self._counters)
-        self._dispatcher = Dispatcher(self, self.env, self._counters, self.dead_letters)
+        self.crash_reports = CrashReports()
+        self._dispatcher = Dispatcher(self, self.env, self._counters)
         self._root = Root(self._dispatcher, intensity, self._give_up)
         self._transport = transport
         self._failures: list[Failure] = []
@@ -206,7 +208,6 @@ class ActorSystem:
 
     def _give_up(self, failure: Failure) -> None:
         """One failure too many: cancel the body, and raise at the end."""
-        log.critical("%s; the system is stopped", failure.describe(), exc_info=failure.exception)
         self._failures.append(failure)
         self._scope.cancel()
 

@@ -7,6 +7,7 @@ loop handles the first message itself and `plain_rest` those behind it, by plain
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from actors.errors import ForgottenAwait
 from actors.failing import failed
 from actors.handling import was_stashed
 from actors.lifecycle import attend
+from actors.limits import handle_in_time
 from actors.mailbox import NOTHING
 from actors.states import DRAINING, RUNNING
 from actors.stopping import drain_and_stop
@@ -24,6 +26,7 @@ from actors.waiting import PENDING
 
 if TYPE_CHECKING:
     from actors.cell import Cell
+    from actors.failure import Failure
 
 
 def plain_rest(cell: Cell, receive: Callable[[Any], Any], most: int) -> int:
@@ -110,7 +113,31 @@ def _failed(cell: Cell, message: Any, error: Exception) -> None:
         if message.holder is cell:  # else it was forwarded, and another actor answers it
             message.failed(error)
         message = message.message
-    failed(cell, error, "receive", message)
+        failed(cell, error, "receive", message)
+    elif cell._traits.cls.redeliver:
+        _redeliver(cell, message, failed(cell, error, "receive", message))
+    else:
+        failed(cell, error, "receive", message)
+
+
+def _redeliver(cell: Cell, message: Any, failure: Failure) -> None:
+    """A message has failed that its actor wants to try again: next, or never more."""
+    rare = cell._rare_part()
+    failures: tuple[Failure, ...] = (failure,)
+    if rare.redelivered is not None and rare.redelivered[0] is message:
+        failures = (*rare.redelivered[1], failure)
+    # It has not ended: it is in the mailbox again, or else a dead letter.
+    counters = cell._dispatcher.counters
+    counters.failed -= 1
+    if len(failures) > cell._traits.cls.redeliver:
+        rare.redelivered = None
+        reason = DeadLetterReason.FAILED_TOO_OFTEN
+        cell._dispatcher.dead_letters.add(cell, message, reason, failures)
+        return
+    rare.redelivered = (message, failures)
+    counters.taken -= 1
+    cell._room -= 1
+    cell._put_first([message])
 
 
 def _take_back_stashed(cell: Cell) -> None:
@@ -193,13 +220,15 @@ async def turn(cell: Cell, most: int) -> None:
             elif done >= most:
                 return
             if rare is not None and rare.behaviour is not None:
-                receive = rare.behaviour
+                receive: Callable[[Any], Any] = rare.behaviour
                 waits = rare.behaviour_waits
             else:
                 actor = cell._actor
                 assert actor is not None
                 receive = actor.receive
                 waits = cell._traits.waits
+            if waits and cell._traits.limited:
+                receive = functools.partial(handle_in_time, cell, receive)
             try:
                 while True:
                     cell._room += 1
@@ -239,6 +268,9 @@ async def turn(cell: Cell, most: int) -> None:
                 raise
             # Something rare may have been asked for: look at everything again.
             cell._message = NOTHING
+            if rare is not None:
+                # If it was a message once more, it is done with: only that one can be next.
+                rare.redelivered = None
             if was_stashed(cell):
                 cell._room -= 1
                 counters.taken -= 1

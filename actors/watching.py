@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from actors.dead_letters import DeadLetterReason
-from actors.failure import ExitReason, Failure, Terminated
+from actors.errors import LinkBroken
+from actors.failure import ChildFailed, ExitReason, Failure, Terminated
 from actors.mailbox import NOTHING
-from actors.states import FAILED, RUNNING, STOPPED
+from actors.states import FAILED, RUNNING, STARTING, STOPPED
 
 if TYPE_CHECKING:
     from actors.cell import Cell
@@ -76,10 +77,45 @@ def take_back(watcher: Cell, about: Callable[[ActorRef], bool]) -> None:
         watcher._wake()
 
 
+def link(cell: Cell, other: Cell) -> None:
+    """See `Context.link`."""
+    if other is cell:
+        return
+    if other._state is STOPPED:
+        _break_link(cell, LinkBroken(other, ExitReason.NO_ACTOR))
+        return
+    cell._rare_part().links[other] = None
+    other._rare_part().links[cell] = None
+
+
+def unlink(cell: Cell, other: Cell) -> None:
+    """See `Context.unlink`."""
+    for one, two in ((cell, other), (other, cell)):
+        if one._rare is not None:
+            one._rare.links.pop(two, None)
+
+
+def _break_link(cell: Cell, broken: LinkBroken) -> None:
+    """The cell fails before its next message, and what it handles now is cancelled."""
+    rare = cell._rare_part()
+    if cell._state in (STARTING, RUNNING) and rare.stop_reason is None and rare.link_broken is None:
+        rare.link_broken = broken
+        cell._dispatcher.workers.cancel(cell)
+        cell._wake()
+
+
 def end_of_incarnation(cell: Cell, reason: ExitReason | Failure) -> None:
-    """Its deferred asks fail, its watchers are told, and it watches nobody any more."""
+    """Its deferred asks fail, its watchers are told, its links break, its watches end."""
     rare = cell._rare
-    if rare is None or not (rare.deferred or rare.watchers or rare.watching or rare.signals):
+    if rare is None:
+        return
+    rare.link_broken = None
+    links = tuple(rare.links)
+    for other in links:
+        unlink(cell, other)
+        if reason is not ExitReason.NORMAL:
+            _break_link(other, LinkBroken(cell, reason))
+    if not (rare.deferred or rare.watchers or rare.watching or rare.signals):
         return
     for ask in tuple(rare.deferred):
         if isinstance(reason, Failure):
@@ -98,5 +134,5 @@ def end_of_incarnation(cell: Cell, reason: ExitReason | Failure) -> None:
             watched._rare.watchers.pop(cell, None)
     rare.watching.clear()
     for signal in tuple(rare.signals):
-        if signal.child._state is not FAILED:
+        if not isinstance(signal, ChildFailed) or signal.child._state is not FAILED:
             rare.signals.remove(signal)
