@@ -96,6 +96,8 @@ class Actor:
                 )
         if type(cls.redeliver) is not int or cls.redeliver < 0:
             raise ValueError(f"{cls.__name__}.redeliver is an int from 0 up: {cls.redeliver!r}")
+        if is_async(cls.child_failed):
+            raise TypeError(f"{cls.__name__}.child_failed decides at once: write it as plain `def`")
         for hook in ("started", "stopped", "restarting"):
             if not is_async(getattr(cls, hook)):
                 raise TypeError(f"{cls.__name__}.{hook} is a hook: write `async def {hook}`")

@@ -269,6 +269,21 @@ class Cell(CellMailbox):
             self._rare_part().signals.append(ChildStopped(child, reason))
             self._wake()
 
+    def _take_back(self, left: list[Any]) -> list[Any]:
+        """Take over what a child has left unhandled, before all that waits; returns what it cannot.
+
+        They need no room: they had it, in the child's mailbox.
+        """
+        if self._state is not RUNNING:
+            return left
+        for item in left:
+            if isinstance(item, Ask):
+                item.holder = self
+        self._room -= len(left)
+        self._put_first(left)
+        self._wake()
+        return []
+
     # -- waiting
 
     async def _wait_as(self, asker: Cell | None, waiter: Waiter) -> Any:

@@ -33,6 +33,7 @@ class DeadLetterReason(enum.StrEnum):
     DROPPED_OLDEST = "the mailbox was full: the oldest was dropped"
     DROPPED_NEWEST = "the mailbox was full: the newest was dropped"
     TIMER_MAILBOX_FULL = "a timer found the mailbox full"
+    NEVER_ROOM = "waiting for room in the mailbox would never end"
     FAILED_TOO_OFTEN = "its handling failed each time that it was redelivered"
 
 

@@ -99,12 +99,7 @@ def child_failed(cell: Cell, signal: ChildFailed) -> None:
     rare.undecided = False
     assert actor is not None
     try:
-        directive = actor.child_failed(child, signal.failure)
-        if not isinstance(directive, Directive):
-            raise TypeError(
-                f"{type(actor).__name__}.child_failed returned {directive!r}: "
-                "it returns Escalate(), Restart(), Resume() or Stop()"
-            )
+        directive = ask_parent(actor, child, signal.failure)
     except Exception as error:
         failed(cell, error, "child_failed", None, signal.failure)
         return
@@ -115,6 +110,22 @@ def child_failed(cell: Cell, signal: ChildFailed) -> None:
             child, signal.failure, f"its parent decides: {directive}"
         )
         decide(child, directive)
+
+
+def ask_parent(actor: Actor, child: Cell, failure: Failure) -> Directive:
+    """What the parent decides.
+
+    Raises:
+        TypeError: it is no decision.
+        Exception: whatever its `child_failed` raised.
+    """
+    directive = actor.child_failed(child, failure)
+    if not isinstance(directive, Directive):
+        raise TypeError(
+            f"{type(actor).__name__}.child_failed returned {directive!r}: "
+            "it returns Escalate(), Restart(), Resume() or Stop()"
+        )
+    return directive
 
 
 def decide(cell: Cell, directive: Directive) -> None:

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from actors.actor import is_async
-from actors.ask import Ask
+from actors.ask import Ask, check_cycle, find_chain
 from actors.dead_letters import DeadLetterReason
-from actors.errors import MailboxFull, NotRunning
+from actors.errors import AskCycle, MailboxFull, NotRunning
+from actors.rare import SendWait
 from actors.states import RUNNING, STOPPED
 
 if TYPE_CHECKING:
@@ -102,6 +103,49 @@ def defer(cell: Cell, ask: Ask) -> None:
     """Its reply comes later; see `Context.reply_later`."""
     ask.where = "deferred"
     cell._rare_part().deferred[ask] = None
+
+
+def put_back(cell: Cell) -> None:
+    """Let the message in hand be handled again, next, after all that is urgent.
+
+    The handler returns at once after it.
+    """
+    message = in_hand(cell, "put_back")
+    if isinstance(message, Ask):
+        message.where = "queued"
+        message.holder = cell
+    cell._put_first([message])
+    # As for a stashed one: it has not been handled, and keeps its room.
+    cell._rare_part().stashed_now = True
+
+
+async def forward_when_room(cell: Cell, target: Cell) -> None:
+    """As `forward`, waiting for room in the target's mailbox. The message then counts twice.
+
+    Raises:
+        AskCycle: waiting could never end, because the target waits for this actor (if it has
+            failed, for its decision).
+    """
+    message = in_hand(cell, "forward")
+    asked = isinstance(message, Ask)
+    if asked and message.asker is not None:
+        check_cycle(target, message.asker)
+    has_room = target._idle or target._has_room() or target._closed()
+    if not has_room and (chain := find_chain(target, cell)) is not None:
+        raise AskCycle(chain)
+    if asked:
+        message.where = "queued"
+        message.holder = target
+    if has_room and asked:
+        target._put_ask(message)
+        return
+    if has_room:
+        target.tell(message)
+        return
+    waiter = SendWait(target, message)
+    target._rare_part().senders[waiter] = None
+    target._plain = None
+    await cell._wait_as(cell, waiter)
 
 
 def forward(cell: Cell, ref: ActorRef) -> None:

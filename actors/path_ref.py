@@ -8,11 +8,11 @@ import trio
 
 from actors.address import Address
 from actors.dead_letters import DeadLetterReason
-from actors.errors import ActorStopped
+from actors.errors import ActorStopped, LinkBroken
 from actors.failure import ExitReason, Terminated
 from actors.ref import ActorRef
 from actors.waiting import Raised
-from actors.watching import notify, take_back, unwatch, watch
+from actors.watching import break_link, link, notify, take_back, unlink, unwatch, watch
 
 if TYPE_CHECKING:
     from actors.ask import Ask
@@ -61,7 +61,15 @@ class PathRef(ActorRef):
         dispatcher.check_open()
         dispatcher.counters.at_the_door += 1
         dispatcher.counters.rejected += 1
-        raise ActorStopped(self, message, "no actor lives at that address")
+        raise ActorStopped(self, message, self._nobody())
+
+    def _nobody(self) -> str:
+        if self._address.node == self._system.name:
+            return "no actor lives at that address"
+        return (
+            f"no actor lives at that address: this system is {self._system.name!r}, "
+            f"not {self._address.node!r}"
+        )
 
     def _take_over(self, ask: Ask) -> None:
         cell = self._system._find(self._address)
@@ -72,7 +80,7 @@ class PathRef(ActorRef):
         dispatcher.counters.at_the_door += 1
         dispatcher.counters.rejected += 1
         ask.where = "forwarded"
-        ask.answer(Raised(ActorStopped(self, ask.message, "no actor lives at that address")))
+        ask.answer(Raised(ActorStopped(self, ask.message, self._nobody())))
 
     def _watched_by(self, watcher: Cell) -> None:
         cell = self._system._find(self._address)
@@ -89,6 +97,18 @@ class PathRef(ActorRef):
             take_back(
                 watcher, lambda ref: isinstance(ref, PathRef) and ref.address == self._address
             )
+
+    def _linked_by(self, other: Cell) -> None:
+        cell = self._system._find(self._address)
+        if cell is not None:
+            link(other, cell)
+        else:
+            break_link(other, LinkBroken(self, ExitReason.NO_ACTOR))
+
+    def _unlinked_by(self, other: Cell) -> None:
+        cell = self._system._find(self._address)
+        if cell is not None:
+            unlink(other, cell)
 
     def stop(self) -> None:
         cell = self._system._find(self._address)

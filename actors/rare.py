@@ -43,15 +43,23 @@ class Terms:
 
     shutdown: seconds for a stop; None: as the class says. brutal: when the parent stops it, it is
     cancelled at once, without its `stopped()` hook. start_within: seconds for `started()`; None:
-    no limit.
+    no limit. returns_unhandled: what is left in its mailbox when it stops goes back to the parent's
+    own mailbox, before all that waits there, and not to the dead letters.
     """
 
-    __slots__ = ("brutal", "shutdown", "start_within")
+    __slots__ = ("brutal", "returns_unhandled", "shutdown", "start_within")
 
-    def __init__(self, shutdown: float | None, brutal: bool, start_within: float | None) -> None:
+    def __init__(
+        self,
+        shutdown: float | None = None,
+        brutal: bool = False,
+        start_within: float | None = None,
+        returns_unhandled: bool = False,
+    ) -> None:
         self.shutdown = shutdown
         self.brutal = brutal
         self.start_within = start_within
+        self.returns_unhandled = returns_unhandled
 
 
 class Rare:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from actors.failing import decide
 from actors.failure import ExitReason, Failure, Restart
@@ -59,6 +59,9 @@ class Root:
         if not self._children and self._empty is not None:
             empty, self._empty = self._empty, None
             empty.resolve()
+
+    def _take_back(self, left: list[Any]) -> list[Any]:
+        return left
 
     async def stop_in_order(self) -> None:
         """Stop the top-level actors, the youngest first, each before the next."""

@@ -168,6 +168,11 @@ def _turn_away_senders(cell: Cell) -> None:
         if isinstance(waiter, Ask):
             counters.rejected += 1
             waiter.stopped("it stopped before it had room")
+        elif isinstance(waiter.message, Ask):
+            # An ask that somebody passes on.
+            counters.rejected += 1
+            waiter.message.stopped("it stopped before it had room")
+            waiter.resolve()
         else:
             cell._dispatcher.dead_letters.add(cell, waiter.message, DeadLetterReason.STOPPED)
             waiter.resolve()
@@ -192,6 +197,8 @@ def leave_unhandled(cell: Cell) -> None:
     cell._queue = cell._front = None
     dispatcher = cell._dispatcher
     cell._room += with_room
+    if left and rare is not None and rare.terms is not None and rare.terms.returns_unhandled:
+        left = cell._parent._take_back(left)
     for item in left:
         dispatcher.counters.taken += 1
         if isinstance(item, Ask):

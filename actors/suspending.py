@@ -63,7 +63,18 @@ async def suspend(parent: Cell, child: Cell, cause: Failure) -> None:
 async def begin(parent: Cell, child: Cell) -> bool:
     """Begin a suspended child's next incarnation. Whether it runs; else it failed or stopped."""
     decide(child, Restart())
-    await _until(parent, child, lambda: child._state not in (STARTING, RESTARTING))
+    return await begun(parent, child)
+
+
+async def begun(parent: Cell, child: Cell) -> bool:
+    """Wait for the end of the child's start. Whether it runs; else it failed or stopped."""
+    rare = child._rare_part()
+    # (While there is a decision, it has yet to be carried out.)
+    await _until(
+        parent,
+        child,
+        lambda: child._state not in (STARTING, RESTARTING) and rare.decision is None,
+    )
     return child._state is RUNNING
 
 

@@ -110,6 +110,14 @@ class ActorSystem:
             raise NotRunning(
                 self.name, f"the actor system {self.name!r} was entered before: make a new one"
             )
+        try:
+            trio.lowlevel.current_task()
+        except RuntimeError:
+            raise NotRunning(
+                self.name,
+                f"the actor system {self.name!r} needs trio: run your async function by "
+                "actors.run(main) or trio.run(main), not by asyncio",
+            ) from None
         self._entered = True
         self.from_thread._token = trio.lowlevel.current_trio_token()
         self._dispatcher.prepare(

@@ -82,7 +82,7 @@ def link(cell: Cell, other: Cell) -> None:
     if other is cell:
         return
     if other._state is STOPPED:
-        _break_link(cell, LinkBroken(other, ExitReason.NO_ACTOR))
+        break_link(cell, LinkBroken(other, ExitReason.NO_ACTOR))
         return
     cell._rare_part().links[other] = None
     other._rare_part().links[cell] = None
@@ -95,7 +95,7 @@ def unlink(cell: Cell, other: Cell) -> None:
             one._rare.links.pop(two, None)
 
 
-def _break_link(cell: Cell, broken: LinkBroken) -> None:
+def break_link(cell: Cell, broken: LinkBroken) -> None:
     """The cell fails before its next message, and what it handles now is cancelled."""
     rare = cell._rare_part()
     if cell._state in (STARTING, RUNNING) and rare.stop_reason is None and rare.link_broken is None:
@@ -114,7 +114,7 @@ def end_of_incarnation(cell: Cell, reason: ExitReason | Failure) -> None:
     for other in links:
         unlink(cell, other)
         if reason is not ExitReason.NORMAL:
-            _break_link(other, LinkBroken(cell, reason))
+            break_link(other, LinkBroken(cell, reason))
     if not (rare.deferred or rare.watchers or rare.watching or rare.signals):
         return
     for ask in tuple(rare.deferred):

@@ -98,3 +98,11 @@ def test_a_type_checker_finds_what_is_wrong_in_each_line(tmp_path: Path) -> None
     for number, (error, expected) in enumerate(zip(errors, wrong, strict=True), start=first + 1):
         assert error.startswith(f"{number}:"), errors
         assert expected in error
+
+
+@pytest.mark.timeout(180)
+def test_the_typed_pattern_in_the_docs_is_accepted(tmp_path: Path, repository: Path) -> None:
+    page = (repository / "docs" / "patterns.md").read_text()
+    block = page.partition("## Typed throughout")[2].partition("```python\n")[2].partition("```")[0]
+    assert "class Owner" in block
+    assert check(tmp_path, block) == []

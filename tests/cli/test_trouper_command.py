@@ -255,7 +255,7 @@ def test_an_actor_that_cannot_start_shows_its_traceback(trouper: Run, app: Path)
         ("app:sync", "app:sync is a function that is not async; it can be one of: "),
         ("app:Plain", "app:Plain is a class that is no Actor; it can be one of: "),
         ("app:Actor", "app:Actor is the base class Actor; it can be one of: "),
-        ("app.py", "no module named 'app.py' here"),
+        ("app.py", "'app.py' is a file; name the module: app"),
         ("./app.py", "'./app.py' is not the name of a module; write it with dots"),
         (".app", "'.app' is not the name of a module"),
         (":main", "'' is not the name of a module"),

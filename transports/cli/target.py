@@ -45,8 +45,14 @@ def find_target(text: str) -> Target:
 
     Whatever the module raises while it is imported passes through, with its traceback.
     """
-    module_name, _, name = text.partition(":")
+    module_name, colon, name = text.partition(":")
+    if colon and not name:
+        raise click.ClickException(f"nothing is named after the colon of {text!r}")
     name = name or DEFAULT_NAME
+    if module_name.endswith(".py") and module_name[:-3].isidentifier():
+        raise click.ClickException(
+            f"{module_name!r} is a file; name the module: {text.replace('.py', '', 1)}"
+        )
     if not all(part.isidentifier() for part in module_name.split(".")):
         raise click.ClickException(
             f"{module_name!r} is not the name of a module; write it with dots, "

@@ -1,0 +1,59 @@
+"""The errors of `supervision`; the tree is drawn in `actors.errors`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from actors import ActorError
+
+if TYPE_CHECKING:
+    from actors import ActorRef, ExitReason
+
+
+class TooManyRestarts(ActorError):
+    """A supervisor's children had to be restarted more often than its strategy allows.
+
+    It fails of this, and its parent decides. The cause is the last child's failure.
+    Attributes: `ref` (that child), `max_restarts`, `within` (seconds).
+    """
+
+    def __init__(self, ref: ActorRef, max_restarts: int | None, within: float) -> None:
+        self.ref = ref
+        self.max_restarts = max_restarts
+        self.within = within
+        super().__init__(
+            f"{ref} would have to be restarted, but its supervisor has restarted children "
+            f"{max_restarts} times within {within:g} s already"
+        )
+
+
+class ChildExited(ActorError):
+    """A child ended that its supervisor keeps alive: why its siblings are restarted.
+
+    Attributes: `ref` (of the one that ended), `reason` (an ExitReason).
+    """
+
+    def __init__(self, ref: ActorRef, reason: ExitReason) -> None:
+        self.ref = ref
+        self.reason = reason
+        super().__init__(f"{ref} ended ({reason.value}), and is to be restarted")
+
+
+class TooManyChildren(ActorError):
+    """A dynamic supervisor has all the children it may have. Attributes: `ref`, `max_children`."""
+
+    def __init__(self, ref: ActorRef, max_children: int) -> None:
+        self.ref = ref
+        self.max_children = max_children
+        super().__init__(f"{ref} has {max_children} children, which is all that it may have")
+
+
+class NoSuchChild(ActorError):
+    """A supervisor has no child of that name. Attributes: `ref`, `name`, `known` (the names)."""
+
+    def __init__(self, ref: ActorRef, name: str, known: tuple[str, ...]) -> None:
+        self.ref = ref
+        self.name = name
+        self.known = known
+        few = ", ".join(known[:5]) + (", ..." if len(known) > 5 else "")
+        super().__init__(f"{ref} has no child {name!r}; it has: {few or 'none'}")
