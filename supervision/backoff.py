@@ -31,8 +31,8 @@ def check_wait(_: object, attribute: Any, wait: Wait | None) -> None:
     """Raises TypeError: it is neither None nor something to call."""
     if wait is not None and not callable(wait):
         raise TypeError(
-            f"{attribute.name} is a tenacity wait object, such as wait_exponential_jitter(0.05, "
-            f"max=5), not {wait!r}"
+            f"{attribute.name} is a tenacity wait object, such as "
+            f"wait_exponential(multiplier=0.1, max=5), not {wait!r}"
         )
 
 

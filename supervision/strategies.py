@@ -37,7 +37,7 @@ class Strategy(abc.ABC):
 
     max_restarts, within: restarts of all children together within any `within` seconds; at one more
         the supervisor fails with TooManyRestarts, and its parent decides. None: no limit.
-    backoff: a tenacity wait object (`wait_exponential_jitter(0.05, max=5)`), or any function that
+    backoff: a tenacity wait object (`wait_exponential_jitter(max=5)`), or any function that
         takes what those take: seconds before each restart. Attempts are counted for each child,
         from 1 again after `within` seconds without a failure. None: at once.
     decisions: by exception class, the nearest one in the exception's own method resolution order:

@@ -30,7 +30,7 @@ WAITS = [
     wait_incrementing(1, 2),
     wait_exponential(min=0.1, max=5),
     wait_random_exponential(max=5),
-    wait_exponential_jitter(0.05, max=5),
+    wait_exponential_jitter(max=5, jitter=0.5),
     wait_combine(wait_fixed(1), wait_random(0, 1)),
     wait_chain(wait_fixed(1), wait_random(2, 3)),
     wait_exception(lambda error: float(len(str(error)))),
@@ -55,7 +55,7 @@ def test_a_delay_depends_on_our_seed_and_on_nothing_else(wait: Any) -> None:
     assert all(seconds >= 0 for seconds in first)
 
 
-@pytest.mark.parametrize("wait", [wait_random(1, 3), wait_exponential_jitter(0.05, max=5)])
+@pytest.mark.parametrize("wait", [wait_random(1, 3), wait_exponential_jitter(max=5, jitter=0.5)])
 def test_another_seed_gives_another_jitter(wait: Any) -> None:
     assert series(wait, 7) != series(wait, 8)
 

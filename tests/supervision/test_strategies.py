@@ -23,7 +23,12 @@ def test_groups() -> None:
 
 def test_the_nearest_class_decides() -> None:
     strategy = OneForOne(
-        decisions={Exception: Escalate(), LookupError: Stop, KeyError: Resume(), OSError: Restart(2)}
+        decisions={
+            Exception: Escalate(),
+            LookupError: Stop,
+            KeyError: Resume(),
+            OSError: Restart(2),
+        }
     )
     assert strategy.decide(KeyError()) == Resume()
     assert strategy.decide(IndexError()) == Stop()
