@@ -1,14 +1,18 @@
-"""The one private name of trio that the runtime uses. A canary test fails if trio changes it.
+"""The private names of trio that the runtime uses. A canary test fails if trio changes one.
 
-Without it (see `cancel_status`) everything still works: asks between actors just wait on tasks.
+Without them everything still works: asks between actors just wait on tasks, and a handler that
+leaves a scope or nursery open ends the system and not only its actor.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from operator import attrgetter
+from typing import Any
 
 import trio
+
+_KNOWN = hasattr(trio.lowlevel.Task, "_cancel_status")
 
 
 def _unknown(_: object) -> object:
@@ -16,7 +20,7 @@ def _unknown(_: object) -> object:
 
 
 cancel_status: Callable[[trio.lowlevel.Task | trio.CancelScope | None], object] = (
-    attrgetter("_cancel_status") if hasattr(trio.lowlevel.Task, "_cancel_status") else _unknown
+    attrgetter("_cancel_status") if _KNOWN else _unknown
 )
 """The innermost scope that a task is in, or what a scope is known by: compared by identity.
 
@@ -25,3 +29,38 @@ nursery and not left it. It is then tied to its task: trio keeps scopes on the t
 that task can leave them. A new object each time if trio no longer has the name, so that every
 comparison says "tied", which is always safe.
 """
+
+
+def is_left_open(task: trio.lowlevel.Task | None, status: object) -> bool:
+    """Whether the task is in a scope or nursery that it entered since it was in `status`."""
+    return cancel_status(task) is not status and _KNOWN
+
+
+async def close_what_is_open(task: trio.lowlevel.Task, status: Any) -> list[BaseException]:
+    """Cancel and leave every scope and nursery that the current task entered since `status`.
+
+    Returns what their tasks raised. If the task itself is cancelled meanwhile, that is raised at
+    the end. Call it on the task itself.
+    """
+    raised: list[BaseException] = []
+    cancelled: trio.Cancelled | None = None
+    while (innermost := cancel_status(task)) is not status:
+        scope = innermost._scope  # type: ignore[attr-defined]
+        scope.cancel()
+        nursery = next((each for each in task.child_nurseries if each.cancel_scope is scope), None)
+        if nursery is None:
+            scope.__exit__(None, None, None)
+            continue
+        # What `async with` would have done: the manager holds these two, and nothing else.
+        manager: Any = trio.open_nursery()
+        manager._scope = scope
+        manager._nursery = nursery
+        try:
+            await manager.__aexit__(None, None, None)
+        except trio.Cancelled as error:
+            cancelled = error
+        except BaseException as error:
+            raised.append(error)
+    if cancelled is not None:
+        raise cancelled
+    return raised

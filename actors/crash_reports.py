@@ -99,11 +99,4 @@ def _summary(actor: Actor) -> dict[str, str]:
     except Exception as error:
         # It belongs to the user; a report of one failure must not die of a second one.
         return {"state_summary": f"raised {type(error).__name__}: {error}"}
-    return {str(name): _short_text(value) for name, value in values.items()}
-
-
-def _short_text(value: object) -> str:
-    try:
-        return _short.repr(value)
-    except Exception as error:
-        return f"<{type(value).__name__} whose repr raised {type(error).__name__}>"
+    return {str(name): _short.repr(value) for name, value in values.items()}

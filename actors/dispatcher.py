@@ -300,7 +300,10 @@ class Dispatcher:
             self.stepping = False
         if trap is DONE:
             cell._steps = None
-            self.turn_ended(cell)
+            if cancel_status(worker.task) is worker.status or not self.workers.clear_up(
+                worker, cell
+            ):
+                self.turn_ended(cell)
             return
         rare = cell._rare
         if (

@@ -17,6 +17,7 @@ ActorError
 |-- NotRunning           (also RuntimeError) a system, or a handler's context, used outside its time
 |   `-- SystemClosed     the system has been left
 |-- WrongThread          (also RuntimeError) used from a thread that does not run the system
+|-- LeftOpen             (also RuntimeError) a handler or hook did not leave a nursery or scope
 `-- ForgottenAwait       (also TypeError) a handler returned a coroutine that nobody awaits
 """
 
@@ -170,8 +171,10 @@ class LinkBroken(ActorError):
     def __init__(self, ref: ActorRef, reason: ExitReason | Failure) -> None:
         self.ref = ref
         self.reason = reason
-        why = reason.describe() if hasattr(reason, "describe") else reason.value
-        super().__init__(f"linked to {ref}, which ended: {why}")
+        # Not the whole failure: in a long chain of links each would hold all those before it.
+        failed = getattr(reason, "exception", None)
+        why = f"ended ({reason})" if failed is None else f"failed ({type(failed).__name__})"
+        super().__init__(f"linked to {ref}, which {why}")
 
 
 class NameTaken(ActorError):
@@ -251,6 +254,20 @@ class WrongThread(ActorError, RuntimeError):
         super().__init__(
             f"{what} was called from another thread than the one that runs the actor system "
             f"{name!r}; from a thread use system.from_thread.tell / send / ask"
+        )
+
+
+class LeftOpen(ActorError, RuntimeError):
+    """A handler or hook ended inside a nursery or cancel scope that it had entered.
+
+    Its tasks have been cancelled; what they raised is the cause. Attribute: `ref`.
+    """
+
+    def __init__(self, ref: ActorRef) -> None:
+        self.ref = ref
+        super().__init__(
+            f"a handler or hook of {ref} entered a nursery or cancel scope and did not leave it: "
+            "use `async with` and `with`, and let another actor do what is to go on"
         )
 
 

@@ -32,9 +32,9 @@ class Failure:
     """One failure of one actor.
 
     ref; incarnation (1 for the first); exception; during: "receive", "started", "__init__",
-    "link" (a link broke), "child_failed" (that raised) or "escalated" (it could not, or would not,
-    decide about a child); message: what was being handled, or None; origin: the child's failure,
-    in the last two cases.
+    "link" (a link broke), "turn" (a handler or hook left a scope open), "child_failed" (that
+    raised) or "escalated" (it could not, or would not, decide about a child); message: what was
+    being handled, or None; origin: the child's failure, in the last two cases.
     """
 
     ref: ActorRef
@@ -55,6 +55,8 @@ class Failure:
             what = f"with {self.origin.ref}"
         elif self.during == "link":
             what = "with a link"
+        elif self.during == "turn":
+            what = "at the end of a turn"
         else:
             what = f"in {self.during}"
         return f"{self.ref} (incarnation {self.incarnation}) failed {what}: {self.exception!r}"

@@ -96,6 +96,11 @@ async def _start(cell: Cell) -> None:
     except Exception as error:
         await _fail(cell, error, "started")
         return
+    if rare.link_broken is not None:
+        # It linked itself to one that is gone, and did not wait for anything after that.
+        broken, rare.link_broken = rare.link_broken, None
+        await _fail(cell, broken, "link")
+        return
     enter(cell, RUNNING if rare.stop_reason is None else DRAINING)
     if rare.starter is not None:
         starter, rare.starter = rare.starter, None

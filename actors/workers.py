@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 import outcome
 import trio
 
-from actors._trio_private import cancel_status
+from actors._trio_private import cancel_status, close_what_is_open, is_left_open
+from actors.errors import LeftOpen
 from actors.failing import failed
 from actors.states import DRAINING, RESTARTING, RUNNING, STARTING
 from actors.turn import stray, turn
@@ -203,10 +204,10 @@ class Workers:
                 if woken is not _WOKEN:
                     woken.unwrap()  # raises Cancelled
 
-    def raised(self, cell: Cell, error: Exception) -> None:
+    def raised(self, cell: Cell, error: Exception, during: str = "receive") -> None:
         """A turn ended by what is no ordinary failure of a handler: it is one all the same."""
         if cell._state in (STARTING, RUNNING, DRAINING, RESTARTING):
-            failed(cell, error, "receive")
+            failed(cell, error, during)
         else:
             log.error("%s raised while it was cancelled", cell, exc_info=error)
 
@@ -246,6 +247,10 @@ class Workers:
                     trap = self._step(cell, steps.send, None)
                 else:
                     trap = self._step(cell, steps.send, await trio_yield(trap))
+            if is_left_open(worker.task, worker.status):
+                steps = self._leave(worker, cell).__await__()
+                trap = self._begin(cell, steps)
+                continue
             rare = cell._rare
             if (
                 not (cell._queue or cell._front or (rare is not None and rare.urgent))
@@ -260,6 +265,25 @@ class Workers:
                 cell._waits = True
         worker.cell = worker.steps = None
         self._dispatcher.turn_ended(cell)
+
+    def clear_up(self, worker: Worker, cell: Cell) -> bool:
+        """The turn on a worker that leads has ended in a scope that it entered: it goes on here."""
+        if not is_left_open(worker.task, worker.status):
+            return False
+        worker.cell = cell
+        worker.steps = self._leave(worker, cell).__await__()
+        worker.trap = BEGIN
+        cell._worker = worker
+        return True
+
+    async def _leave(self, worker: Worker, cell: Cell) -> None:
+        """Leave what a turn has left open, and let its actor fail of it."""
+        assert worker.task is not None
+        raised = await close_what_is_open(worker.task, worker.status)
+        error = LeftOpen(cell)
+        if raised:
+            error.__cause__ = raised[0] if len(raised) == 1 else BaseExceptionGroup("", raised)
+        self.raised(cell, error, "turn")
 
     def _begin(self, cell: Cell, steps: Steps) -> Any:
         dispatcher = self._dispatcher

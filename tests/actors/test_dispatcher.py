@@ -167,7 +167,10 @@ async def test_actors_that_ask_each_other_need_no_task_of_their_own(autojump_clo
 
 
 async def test_trio_still_has_the_private_name_that_set_aside_asks_need() -> None:
-    """The canary: without the name all still works, on tasks; but then this must be known."""
+    """The canary: without the name all still works, on tasks; but then this must be known.
+
+    (That of `close_what_is_open` is in test_limits_and_redelivery: nurseries that are left open.)
+    """
     task = trio.lowlevel.current_task()
     assert cancel_status(task) is cancel_status(task)
     with trio.CancelScope() as scope:
