@@ -65,6 +65,10 @@ check: $(VENV)/$(READY) ## Lint, check the format, and check the types
 bench: $(VENV)/$(READY) ## Measure against the limits, and write benchmarks/RESULTS.md
 	@$(BIN)/python -m benchmarks
 
+.PHONY: soak
+soak: $(VENV)/$(READY) ## A million messages and a hundred thousand faults: each must be accounted for
+	@$(BIN)/python -m benchmarks.soak
+
 .PHONY: clean
 clean: ## Remove the virtual environments and everything generated
 	@rm -rf .venv .venv-* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

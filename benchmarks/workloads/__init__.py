@@ -1,7 +1,7 @@
 """The workloads, each with its limit beside it, in the order of the table."""
 
 from benchmarks.harness import Benchmark
-from benchmarks.workloads import asks, memory, messages, restarts, spawning, waiting
+from benchmarks.workloads import asks, memory, messages, restarts, spawning, supervision, waiting
 
 BENCHMARKS: tuple[Benchmark, ...] = (
     *messages.BENCHMARKS,
@@ -10,6 +10,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     *spawning.BENCHMARKS,
     *memory.BENCHMARKS,
     *restarts.BENCHMARKS,
+    *supervision.BENCHMARKS,
 )
 
 
