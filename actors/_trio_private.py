@@ -6,7 +6,8 @@ leaves a scope or nursery open ends the system and not only its actor.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from operator import attrgetter
 from typing import Any
 
@@ -64,3 +65,17 @@ async def close_what_is_open(task: trio.lowlevel.Task, status: Any) -> list[Base
     if cancelled is not None:
         raise cancelled
     return raised
+
+
+@contextlib.contextmanager
+def deterministic_scheduling(seed: int) -> Iterator[None]:
+    """For tests: let trio run the tasks that are ready in an order that `seed` decides."""
+    run: Any = trio._core._run
+    before, state = run._ALLOW_DETERMINISTIC_SCHEDULING, run._r.getstate()
+    run._ALLOW_DETERMINISTIC_SCHEDULING = True
+    run._r.seed(seed)
+    try:
+        yield
+    finally:
+        run._ALLOW_DETERMINISTIC_SCHEDULING = before
+        run._r.setstate(state)

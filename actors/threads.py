@@ -76,3 +76,8 @@ class FromThread:
             self._system._dispatcher.check_open()
         if current_thread() == self._system._dispatcher.thread:
             raise WrongThread(self._system.name, "from_thread", inside=True)
+
+
+def threads_at_work() -> int:
+    """How many threads of trio's default limiter work now for this run."""
+    return trio.to_thread.current_default_thread_limiter().borrowed_tokens

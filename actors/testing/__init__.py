@@ -1,0 +1,21 @@
+"""Tools for testing programs made of actors: virtual time, probes, faults at every step.
+
+For tests only: nothing of the runtime imports this package. Its pytest plugin installs by itself.
+"""
+
+from actors.testing.clock import VirtualClock
+from actors.testing.crashes import InjectedCrash, NotSurvived, Survived, crash_every_step
+from actors.testing.deadlock import Deadlock, guard, run_virtually
+from actors.testing.probe import Probe
+
+__all__ = [
+    "Deadlock",
+    "InjectedCrash",
+    "NotSurvived",
+    "Probe",
+    "Survived",
+    "VirtualClock",
+    "crash_every_step",
+    "guard",
+    "run_virtually",
+]

@@ -1,0 +1,132 @@
+"""The deadlock oracle: the run ends at once, and says who waits for whom."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from actors import ActorSystem, Mailbox
+from actors.testing import Deadlock, run_virtually
+from tests.actors.kit import Doer
+
+
+def test_a_task_that_waits_for_ever_is_named_with_its_line() -> None:
+    async def waits_in_vain() -> None:
+        await trio.Event().wait()
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(waits_in_vain, name="the culprit")
+
+    with pytest.raises(Deadlock, match=r"task the culprit waits in waits_in_vain, test_deadlock"):
+        run_virtually(main)
+
+
+def test_actors_that_wait_for_one_another_by_reply_later() -> None:
+    """The cycle check cannot see it: who defers its reply may still be given it by another."""
+
+    async def main() -> None:
+        async with ActorSystem("s", stop_within=1) as system:
+            a, b = system.spawn(Doer, name="a"), system.spawn(Doer, name="b")
+            kept: list[Any] = []
+
+            def defer(actor: Any) -> None:
+                kept.append(actor.context.reply_later())
+
+            a.tell(lambda _: b.ask(defer, timeout=None))
+            await a.ask("never", timeout=None)
+
+    with pytest.raises(Deadlock) as caught:
+        run_virtually(main)
+    assert caught.value.waits == {"actor://s/a": "actor://s/b"}
+    text = str(caught.value)
+    assert "actor://s/a (incarnation 1, running), handling" in text
+    assert "waits for the reply of actor://s/b" in text
+    assert "(deferred)" in text
+    assert "waits in main, test_deadlock.py" in text
+
+
+def test_a_circle_over_an_event_and_an_ask() -> None:
+    async def main() -> None:
+        async with ActorSystem("s", stop_within=1) as system:
+            gate = trio.Event()
+            a, b = system.spawn(Doer, name="a"), system.spawn(Doer, name="b")
+
+            async def waits_for_the_gate(_: Any) -> None:
+                await gate.wait()
+
+            a.tell(waits_for_the_gate)
+            b.tell(lambda _: a.ask("x", timeout=None))
+            await b.stopped()
+
+    with pytest.raises(Deadlock) as caught:
+        run_virtually(main)
+    text = str(caught.value)
+    assert "actor://s/a (incarnation 1, running), handling" in text
+    assert "waits in waits_for_the_gate, test_deadlock.py" in text
+    assert caught.value.waits == {"actor://s/b": "actor://s/a"}
+
+
+def test_waiting_for_room_is_named() -> None:
+    class Small(Doer):
+        mailbox = Mailbox(capacity=1)
+
+    async def main() -> None:
+        async with ActorSystem("s", stop_within=1) as system:
+            gate = trio.Event()
+            small = system.spawn(Small, name="small")
+            sender = system.spawn(Doer, name="sender")
+            small.tell(lambda _: gate.wait())
+            await trio.sleep(1)
+            small.tell("fills it")
+            sender.tell(lambda _: small.send("no room"))
+            await sender.stopped()
+
+    with pytest.raises(Deadlock, match="waits for room in the mailbox of actor://s/small"):
+        run_virtually(main)
+
+
+def test_what_still_has_a_deadline_is_no_deadlock() -> None:
+    async def main() -> float:
+        async with ActorSystem("s") as system:
+            ref = system.spawn(Doer)
+            with trio.move_on_after(1000):
+                await ref.ask(lambda _: trio.sleep_forever(), timeout=None)
+            ref.stop()
+            await ref.stopped()
+        return trio.current_time()
+
+    assert run_virtually(main) == pytest.approx(1005)
+
+
+def test_without_the_guard_the_run_ends_all_the_same(repository: Path) -> None:
+    # In a process of its own: the run is torn, and leaves its coroutines to the collector.
+    program = (
+        "import trio; from actors.testing import VirtualClock\n"
+        "async def main(): await trio.Event().wait()\n"
+        "trio.run(main, clock=VirtualClock())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        cwd=repository,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "TrioInternalError" in done.stderr
+    assert "actors.testing.deadlock.Deadlock: every task waits" in done.stderr
+
+
+def test_an_error_of_the_body_is_what_it_is() -> None:
+    async def main() -> None:
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        run_virtually(main)
