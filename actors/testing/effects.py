@@ -1,0 +1,159 @@
+"""What an actor does besides computing, as data: recorded by an ActorKit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+
+from actors.ref import ActorRef
+
+
+@attrs.frozen
+class Spawned:
+    """It made a child: `context.spawn` or `context.start`."""
+
+    recipe: Callable[..., Any]
+    args: tuple[Any, ...]
+    ref: ActorRef
+
+
+@attrs.frozen
+class Told:
+    """`ref.tell(message)`."""
+
+    ref: ActorRef
+    message: Any
+
+
+@attrs.frozen
+class Sent:
+    """`await ref.send(message)`."""
+
+    ref: ActorRef
+    message: Any
+
+
+@attrs.frozen
+class Asked:
+    """`await ref.ask(message, timeout)`."""
+
+    ref: ActorRef
+    message: Any
+    timeout: float | None
+
+
+@attrs.frozen
+class Watched:
+    """`context.watch(ref)`."""
+
+    ref: ActorRef
+
+
+@attrs.frozen
+class Unwatched:
+    """`context.unwatch(ref)`."""
+
+    ref: ActorRef
+
+
+@attrs.frozen
+class Linked:
+    """`context.link(ref)`."""
+
+    ref: ActorRef
+
+
+@attrs.frozen
+class Unlinked:
+    """`context.unlink(ref)`."""
+
+    ref: ActorRef
+
+
+@attrs.frozen
+class Stopped:
+    """`ref.stop()`; of its own ref: `context.stop()`."""
+
+    ref: ActorRef
+
+
+@attrs.frozen
+class Scheduled:
+    """`context.after(delay, message)`; with a period: `context.every(period, message)`."""
+
+    delay: float
+    message: Any
+    period: float | None = None
+
+
+@attrs.frozen
+class Cancelled:
+    """A timer was cancelled: the one that this effect holds."""
+
+    timer: Scheduled
+
+
+@attrs.frozen
+class Became:
+    """`context.become(handler)`; None: `unbecome()`."""
+
+    handler: Callable[[Any], Any] | None
+
+
+@attrs.frozen
+class Stashed:
+    """`context.stash()`: the message in hand was put aside."""
+
+    message: Any
+
+
+@attrs.frozen
+class Unstashed:
+    """`context.unstash_all()`: these are to be handled next, in this order."""
+
+    messages: tuple[Any, ...]
+
+
+@attrs.frozen
+class Forwarded:
+    """`context.forward(ref)`: the message in hand was passed on."""
+
+    ref: ActorRef
+    message: Any
+
+
+@attrs.frozen
+class RepliesLater:
+    """`context.reply_later()`."""
+
+    message: Any
+
+
+@attrs.frozen
+class Replied:
+    """A reply that was taken over has been given."""
+
+    value: Any
+
+
+Effect = (
+    Spawned
+    | Told
+    | Sent
+    | Asked
+    | Watched
+    | Unwatched
+    | Linked
+    | Unlinked
+    | Stopped
+    | Scheduled
+    | Cancelled
+    | Became
+    | Stashed
+    | Unstashed
+    | Forwarded
+    | RepliesLater
+    | Replied
+)

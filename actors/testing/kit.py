@@ -1,0 +1,325 @@
+"""One actor, run step by step without a system; what it does is recorded."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+from actors.actor import Actor, actor_class
+from actors.address import Address, check_name
+from actors.context import Context
+from actors.env import Env
+from actors.errors import NameTaken, NotRunning, brief
+from actors.ref import ActorRef
+from actors.testing import effects
+from actors.timers import check_period, check_seconds
+
+ActorT = TypeVar("ActorT", bound=Actor)
+NOTHING_IN_HAND = object()
+
+
+class KitRef(ActorRef):
+    """Stands for any other actor: what is done with it is an effect of the kit."""
+
+    __slots__ = ("_address", "_kit")
+
+    def __init__(self, kit: ActorKit[Any], path: str) -> None:
+        self._kit = kit
+        self._address = Address("actor", "kit", path)
+
+    @property
+    def address(self) -> Address:
+        return self._address
+
+    def tell(self, message: object) -> None:
+        self._kit.effects.append(effects.Told(self, message))
+
+    async def send(self, message: object) -> None:
+        self._kit.effects.append(effects.Sent(self, message))
+
+    async def ask(self, message: Any, timeout: float | None = 5.0) -> Any:
+        self._kit.effects.append(effects.Asked(self, message, timeout))
+        return self._kit._answer(self, message)
+
+    def stop(self) -> None:
+        self._kit.effects.append(effects.Stopped(self))
+
+    async def stopped(self) -> None:
+        return None
+
+
+class ActorKit(Generic[ActorT]):
+    """Runs one actor without a system: handlers are called, effects are a list.
+
+        kit = ActorKit(Account, 100)
+        assert kit.handle(Balance()) == 100
+        kit.handle(Subscribe(kit.ref("reader")))
+        kit.handle(Deposit(5))
+        assert kit.effects == [Told(kit.ref("reader"), BalanceChanged(105))]
+
+    recipe, args: what `spawn` takes. `kit.actor` is the actor; `kit.context` its context, which has
+    all that the real one has. Nothing is delivered: what it tells itself is an effect too.
+
+    A handler that waits for anything but asks and sends needs trio: `await kit.handle_async(...)`.
+
+    Raises:
+        NotAnActor: `recipe` makes no actor.
+        Exception: whatever the constructor raised.
+    """
+
+    def __init__(self, recipe: Callable[..., ActorT], *args: Any, name: str = "actor") -> None:
+        cls = actor_class(recipe)
+        keywords: dict[str, Any] = {}
+        made: Any = recipe
+        while isinstance(made, functools.partial):
+            args = (*made.args, *args)
+            keywords = {**made.keywords, **keywords}
+            made = made.func
+        self.effects: list[effects.Effect] = []
+        self.env = Env(0)
+        self._refs: dict[str, KitRef] = {}
+        self._answers: list[tuple[ActorRef, Any]] = []
+        self._behaviour: Callable[[Any], Any] | None = None
+        self._stash: list[Any] = []
+        self._message: Any = NOTHING_IN_HAND
+        self._taken_over = False
+        self.context: KitContext = KitContext(self, self.ref(check_name(name)))
+        self.actor: ActorT = cls.__new__(cls, *args, **keywords)  # type: ignore[assignment]
+        self.actor.context = self.context
+        self.actor.__init__(*args, **keywords)  # type: ignore[misc]
+
+    # -- what a test does
+
+    def ref(self, path: str) -> KitRef:
+        """A ref to give to the actor; the same one for the same path."""
+        if path not in self._refs:
+            self._refs[path] = KitRef(self, path)
+        return self._refs[path]
+
+    def answer(self, ref: ActorRef, value: Any) -> None:
+        """The reply to the next ask to `ref`; an exception is raised there. In the order given."""
+        self._answers.append((ref, value))
+
+    def handle(self, message: Any) -> Any:
+        """Let the actor handle a message; returns what the handler returned.
+
+        Raises:
+            AssertionError: the handler waits for something that needs trio.
+            Exception: whatever the handler raised.
+        """
+        return self._run_now(self._begin(message), f"handler of {brief(message)}")
+
+    async def handle_async(self, message: Any) -> Any:
+        """As `handle`, inside trio: the handler may wait for anything."""
+        result = self._begin(message)
+        try:
+            return await result if inspect.isawaitable(result) else result
+        finally:
+            self._message = NOTHING_IN_HAND
+
+    def run(self, hook: Any) -> Any:
+        """Run a hook to its end: `kit.run(kit.actor.started())`. Raises as `handle`."""
+        return self._run_now(hook, "hook")
+
+    def take_effects(self) -> list[effects.Effect]:
+        """The effects so far, which are then forgotten."""
+        taken, self.effects = self.effects, []
+        return taken
+
+    @property
+    def stashed(self) -> tuple[Any, ...]:
+        """What is stashed now."""
+        return tuple(self._stash)
+
+    # -- inside
+
+    def _begin(self, message: Any) -> Any:
+        self._message = message
+        self._taken_over = False
+        return (self._behaviour or self.actor.receive)(message)
+
+    def _run_now(self, result: Any, what: str) -> Any:
+        try:
+            if not inspect.iscoroutine(result):
+                return result
+            try:
+                result.send(None)
+            except StopIteration as stop:
+                return stop.value
+            result.close()
+            raise AssertionError(f"the {what} waits for trio: `await kit.handle_async(...)`")
+        finally:
+            self._message = NOTHING_IN_HAND
+
+    def _answer(self, ref: ActorRef, message: Any) -> Any:
+        for number, (asked, value) in enumerate(self._answers):
+            if asked is ref:
+                del self._answers[number]
+                if isinstance(value, BaseException):
+                    raise value
+                return value
+        raise AssertionError(
+            f"{ref} was asked {brief(message)}, and no answer was given: kit.answer(ref, value)"
+        )
+
+    def _in_hand(self, what: str) -> Any:
+        if self._message is NOTHING_IN_HAND:
+            raise NotRunning(
+                "kit", f"context.{what}() belongs in a handler: no message is being handled now"
+            )
+        return self._message
+
+
+class KitTimer:
+    """As `Timer`: cancelling it is an effect."""
+
+    def __init__(self, kit: ActorKit[Any], effect: effects.Scheduled) -> None:
+        self._kit = kit
+        self._effect = effect
+        self.active = True
+
+    def cancel(self) -> None:
+        """It will not happen."""
+        if self.active:
+            self.active = False
+            self._kit.effects.append(effects.Cancelled(self._effect))
+
+
+class KitReply:
+    """As `Reply`: giving it is an effect."""
+
+    def __init__(self, kit: ActorKit[Any]) -> None:
+        self._kit = kit
+        self.wanted = True
+
+    def reply(self, value: object = None) -> bool:
+        """Give the reply, once."""
+        if not self.wanted:
+            return False
+        self.wanted = False
+        self._kit.effects.append(effects.Replied(value))
+        return True
+
+
+class KitSystem:
+    """What an actor under test sees of a system: refs by address, and an Env."""
+
+    def __init__(self, kit: ActorKit[Any]) -> None:
+        self._kit = kit
+        self.name = "kit"
+        self.env = kit.env
+
+    def at(self, address: str | Address) -> KitRef:
+        """A ref by address; the same one for the same path."""
+        return self._kit.ref(Address.parse(address).path)
+
+
+class KitContext(Context):
+    """As Context, with the same names and signatures; it records."""
+
+    __slots__ = ("_children", "_kit", "_ref", "incarnation_number")
+
+    def __init__(self, kit: ActorKit[Any], ref: KitRef) -> None:
+        self._kit = kit
+        self._ref = ref
+        self._children: dict[str, KitRef] = {}
+        self.incarnation_number = 1
+
+    def _record(self, effect: effects.Effect) -> None:
+        self._kit.effects.append(effect)
+
+    @property
+    def ref(self) -> ActorRef:
+        return self._ref
+
+    @property
+    def system(self) -> Any:
+        return KitSystem(self._kit)
+
+    @property
+    def parent(self) -> ActorRef | None:
+        return self._kit.ref("parent")
+
+    @property
+    def children(self) -> tuple[ActorRef, ...]:
+        return tuple(self._children.values())
+
+    @property
+    def incarnation(self) -> int:
+        return self.incarnation_number
+
+    def spawn(self, cls: Callable[..., Actor], *args: Any, name: str | None = None) -> ActorRef:
+        made = actor_class(cls)
+        if name is None:
+            name = f"{made._traits.name}~{self._kit.env.next_id()}"
+        elif check_name(name) in self._children:
+            raise NameTaken(name, self._children[name])
+        ref = self._children[name] = self._kit.ref(f"{self._ref.address.path}/{name}")
+        self._record(effects.Spawned(cls, args, ref))
+        return ref
+
+    async def start(
+        self, cls: Callable[..., Actor], *args: Any, name: str | None = None
+    ) -> ActorRef:
+        return self.spawn(cls, *args, name=name)
+
+    def watch(self, ref: ActorRef) -> None:
+        self._record(effects.Watched(ref))
+
+    def unwatch(self, ref: ActorRef) -> None:
+        self._record(effects.Unwatched(ref))
+
+    def link(self, ref: ActorRef) -> None:
+        self._record(effects.Linked(ref))
+
+    def unlink(self, ref: ActorRef) -> None:
+        self._record(effects.Unlinked(ref))
+
+    def after(self, delay: float, message: Any) -> Any:
+        effect = effects.Scheduled(check_seconds(delay, "delay"), message)
+        self._record(effect)
+        return KitTimer(self._kit, effect)
+
+    def every(self, period: float, message: Any) -> Any:
+        seconds = check_period(period)
+        effect = effects.Scheduled(seconds, message, seconds)
+        self._record(effect)
+        return KitTimer(self._kit, effect)
+
+    def become(self, handler: Callable[[Any], Any]) -> None:
+        if not callable(handler):
+            raise TypeError(f"become() takes a handler, not {handler!r}")
+        self._kit._behaviour = handler
+        self._record(effects.Became(handler))
+
+    def unbecome(self) -> None:
+        self._kit._behaviour = None
+        self._record(effects.Became(None))
+
+    def stash(self) -> None:
+        message = self._kit._in_hand("stash")
+        if self._kit._taken_over:
+            raise NotRunning("kit", "this message was stashed, forwarded or taken over already")
+        self._kit._taken_over = True
+        self._kit._stash.append(message)
+        self._record(effects.Stashed(message))
+
+    def unstash_all(self) -> None:
+        messages = tuple(self._kit._stash)
+        self._kit._stash.clear()
+        if messages:
+            self._record(effects.Unstashed(messages))
+
+    def reply_later(self) -> Any:
+        self._record(effects.RepliesLater(self._kit._in_hand("reply_later")))
+        self._kit._taken_over = True
+        return KitReply(self._kit)
+
+    def forward(self, ref: ActorRef) -> None:
+        self._record(effects.Forwarded(ref, self._kit._in_hand("forward")))
+        self._kit._taken_over = True
+
+    def stop(self) -> None:
+        self._record(effects.Stopped(self._ref))
