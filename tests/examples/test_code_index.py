@@ -15,14 +15,23 @@ import trio.testing
 from click.testing import CliRunner, Result
 from rich.console import Console
 
-from actors import Actor, ActorSystem, Env
+from actors import Actor, ActorRef, ActorSystem, Directive, Env, Failure, Restart
+from actors.testing import crash_every_step
 from examples.code_index import main
 from examples.code_index.chaos import MOMENTS, Chaos, PlannedCrash
 from examples.code_index.command import Options, index_folder
 from examples.code_index.facts import FileFacts, Problem, Snapshot
 from examples.code_index.index import Index
+from examples.code_index.indexer import Indexer
 from examples.code_index.indexing_job import IndexJob
-from examples.code_index.messages import FilesFound, FindFiles, Finished, IndexFile, Ready
+from examples.code_index.messages import (
+    FilesFound,
+    FindFiles,
+    Finished,
+    IndexFile,
+    Ready,
+    TakeSnapshot,
+)
 from examples.code_index.reading import read_facts
 from examples.code_index.report import Report, print_report, printable
 from examples.code_index.verify import differences, index_by_loop
@@ -135,6 +144,31 @@ async def test_the_index_of_the_standard_library_equals_the_plain_loops(
     assert report.totals.files > 500
     assert (report.ledger.restarts > 50) == (rate > 0)
     assert report.ledger.missing == report.ledger.queued == report.ledger.in_flight == 0
+
+
+def test_the_index_is_equal_whichever_step_an_indexer_crashes_at(tmp_path: Path) -> None:
+    (tmp_path / "pkg").mkdir()
+    for path in ("empty.py", "shapes.py", "pkg/one.py", "pkg/two.py"):
+        (tmp_path / path).write_bytes(GOOD_FILES[path])
+    (tmp_path / "broken.py").write_bytes(b"def broken(:")
+    root = str(tmp_path)
+    expected = index_by_loop(root)
+
+    class Job(IndexJob):
+        def child_failed(self, child: ActorRef, failure: Failure) -> Directive:
+            return Restart()
+
+    async def app(env: Env) -> Snapshot:
+        async with ActorSystem("code_index", env=env) as system:
+            job = await system.start(Job, root, 2, Chaos(), Console(file=StringIO()), name="job")
+            await job.ask(Finished(), timeout=None)
+            return await job.ask(TakeSnapshot())
+
+    def equal(snapshot: Snapshot) -> bool:
+        return not differences(snapshot, expected)
+
+    survived = crash_every_step(app, Indexer, invariant=equal)
+    assert survived.messages == survived.replies == 5
 
 
 async def test_an_empty_folder_makes_an_empty_index(tmp_path: Path) -> None:
