@@ -108,6 +108,11 @@ class Env:
         """
         return trio.lowlevel.current_clock().current_time
 
+    @staticmethod
+    def wall_clock() -> float:
+        """Real seconds, since whenever: only for what concerns the machine, not the program."""
+        return time.perf_counter()
+
     def now(self) -> float:
         """The time in seconds, on trio's clock.
 

@@ -81,3 +81,23 @@ class FromThread:
 def threads_at_work() -> int:
     """How many threads of trio's default limiter work now for this run."""
     return trio.to_thread.current_default_thread_limiter().borrowed_tokens
+
+
+class Ticker:
+    """Calls `action` each `period` real seconds, in a daemon thread of its own, until `stop`."""
+
+    def __init__(self, period: float, action: Callable[[], None], name: str) -> None:
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(
+            target=self._run, args=(period, action), name=name, daemon=True
+        )
+        self._thread.start()
+
+    def _run(self, period: float, action: Callable[[], None]) -> None:
+        while not self._stopped.wait(period):
+            action()
+
+    def stop(self) -> None:
+        """End the thread, and return when it has ended. Twice is once."""
+        self._stopped.set()
+        self._thread.join()

@@ -5,10 +5,19 @@ three supervisors: `supervisor`, `dynamic`, `pool`.
 """
 
 from supervision.child import ChildSpec, child
+from supervision.circuit_breaker import CircuitBreaker, CircuitState
 from supervision.dynamic import DynamicSupervisor
-from supervision.errors import ChildExited, NoSuchChild, TooManyChildren, TooManyRestarts
+from supervision.errors import (
+    ChildExited,
+    CircuitOpen,
+    NoSuchChild,
+    RateLimited,
+    TooManyChildren,
+    TooManyRestarts,
+)
 from supervision.kinds import Kind
 from supervision.pool import Pool, Resize
+from supervision.rate_limit import RateLimit
 from supervision.routing import Broadcast, ConsistentHash, LeastLoaded, RoundRobin, Routing
 from supervision.strategies import OneForAll, OneForOne, RestForOne, Strategy
 from supervision.supervisor import Supervisor
@@ -21,6 +30,7 @@ from supervision.views import (
     StopChild,
     WhichChildren,
 )
+from supervision.watchdog import ThreadHeld, Watchdog
 
 __all__ = [
     "Broadcast",
@@ -28,6 +38,9 @@ __all__ = [
     "ChildExited",
     "ChildInfo",
     "ChildSpec",
+    "CircuitBreaker",
+    "CircuitOpen",
+    "CircuitState",
     "ConsistentHash",
     "CountChildren",
     "DynamicSupervisor",
@@ -37,6 +50,8 @@ __all__ = [
     "OneForAll",
     "OneForOne",
     "Pool",
+    "RateLimit",
+    "RateLimited",
     "Resize",
     "RestForOne",
     "RestartChild",
@@ -46,8 +61,10 @@ __all__ = [
     "StopChild",
     "Strategy",
     "Supervisor",
+    "ThreadHeld",
     "TooManyChildren",
     "TooManyRestarts",
+    "Watchdog",
     "WhichChildren",
     "child",
 ]

@@ -57,3 +57,35 @@ class NoSuchChild(ActorError):
         self.known = known
         few = ", ".join(known[:5]) + (", ..." if len(known) > 5 else "")
         super().__init__(f"{ref} has no child {name!r}; it has: {few or 'none'}")
+
+
+class CircuitOpen(ActorError):
+    """A circuit breaker lets nothing through now. The message comes back.
+
+    Attributes: `ref` (the actor behind it), `message`, `retry_after` (seconds).
+    """
+
+    def __init__(self, ref: ActorRef, message: object, retry_after: float) -> None:
+        self.ref = ref
+        self.message = message
+        self.retry_after = retry_after
+        super().__init__(
+            f"the circuit to {ref} is open: {type(message).__name__} was not sent; "
+            f"try again in {retry_after:.3g} s"
+        )
+
+
+class RateLimited(ActorError):
+    """It is too soon for another message through this ref. The message comes back.
+
+    Attributes: `ref` (the actor behind it), `message`, `retry_after` (seconds).
+    """
+
+    def __init__(self, ref: ActorRef, message: object, retry_after: float) -> None:
+        self.ref = ref
+        self.message = message
+        self.retry_after = retry_after
+        super().__init__(
+            f"too many messages to {ref}: {type(message).__name__} was not sent; try again in "
+            f"{retry_after:.3g} s, or `await ref.send(...)`, which waits"
+        )
