@@ -63,8 +63,8 @@ class Watchdog(Actor):
     of the logger "supervision.watchdog", with the actor, the type of its message, and the stack of
     the thread; once each time, while it lasts. report_to: a ref that is told ThreadHeld afterwards.
 
-    It looks from a thread of its own, four times in `limit` seconds; each step of trio's tasks costs
-    1.5 us more. Time is real time, also under a virtual clock: simulations have no use for it.
+    It looks from a thread of its own, four times in `limit` seconds; each step of trio's tasks
+    costs 1.5 us more. Time is real time, also under a virtual clock: simulations have no use for it.
 
     Raises:
         ValueError, TypeError: `limit` is no number of seconds above 0.

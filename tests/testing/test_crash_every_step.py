@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from actors import Actor, ActorFailed, ActorSystem, Env, Request, Restart, message
+from actors._trio_private import deterministic_scheduling
 from actors.testing import Deadlock, InjectedCrash, NotSurvived, crash_every_step
 from actors.testing.crashes import Survived
 from tests.actors.kit import Doer
@@ -200,3 +201,26 @@ def test_it_wants_actor_classes() -> None:
 
 
 _ = InjectedCrash, Restart
+
+
+def test_trio_still_has_the_names_that_make_its_order_of_tasks_repeatable() -> None:
+    """The canary: the same seed gives the same order, another one another."""
+
+    async def main() -> list[int]:
+        order: list[int] = []
+
+        async def task(number: int) -> None:
+            for _ in range(3):
+                await trio.lowlevel.checkpoint()
+                order.append(number)
+
+        async with trio.open_nursery() as nursery:
+            for number in range(20):
+                nursery.start_soon(task, number)
+        return order
+
+    orders = []
+    for seed in (1, 1, 2):
+        with deterministic_scheduling(seed):
+            orders.append(trio.run(main))
+    assert orders[0] == orders[1] != orders[2]
