@@ -37,34 +37,57 @@ def is_left_open(task: trio.lowlevel.Task | None, status: object) -> bool:
     return cancel_status(task) is not status and _KNOWN
 
 
+def has_nurseries(task: trio.lowlevel.Task | None) -> bool:
+    """Whether a nursery of the task is open; also one that was torn out of its scopes."""
+    return task is not None and bool(task.child_nurseries)
+
+
 async def close_what_is_open(task: trio.lowlevel.Task, status: Any) -> list[BaseException]:
     """Cancel and leave every scope and nursery that the current task entered since `status`.
 
-    Returns what their tasks raised. If the task itself is cancelled meanwhile, that is raised at
-    the end. Call it on the task itself.
+    Returns what their tasks raised, but for cancellations: if the task itself is cancelled, it
+    will hear of that at its next checkpoint. Call it on the task itself.
     """
     raised: list[BaseException] = []
-    cancelled: trio.Cancelled | None = None
     while (innermost := cancel_status(task)) is not status:
         scope = innermost._scope  # type: ignore[attr-defined]
         scope.cancel()
         nursery = next((each for each in task.child_nurseries if each.cancel_scope is scope), None)
         if nursery is None:
             scope.__exit__(None, None, None)
-            continue
-        # What `async with` would have done: the manager holds these two, and nothing else.
-        manager: Any = trio.open_nursery()
-        manager._scope = scope
-        manager._nursery = nursery
-        try:
-            await manager.__aexit__(None, None, None)
-        except trio.Cancelled as error:
-            cancelled = error
-        except BaseException as error:
-            raised.append(error)
-    if cancelled is not None:
-        raise cancelled
+        else:
+            await _close_nursery(nursery, raised)
     return raised
+
+
+async def close_nurseries(task: trio.lowlevel.Task) -> list[BaseException]:
+    """Cancel and leave the current task's nurseries, also those torn out of their scopes.
+
+    Returns what their tasks raised, as `close_what_is_open`.
+    """
+    raised: list[BaseException] = []
+    while task.child_nurseries:
+        await _close_nursery(task.child_nurseries[-1], raised)
+    return raised
+
+
+async def _close_nursery(nursery: trio.Nursery, raised: list[BaseException]) -> None:
+    nursery.cancel_scope.cancel()
+    # What `async with` would have done: the manager holds these two, and nothing else.
+    manager: Any = trio.open_nursery()
+    manager._scope = nursery.cancel_scope
+    manager._nursery = nursery
+    try:
+        await manager.__aexit__(None, None, None)
+    except trio.Cancelled:
+        return
+    except BaseExceptionGroup as group:
+        rest = group.split(trio.Cancelled)[1]
+        if rest is not None:
+            raised.append(rest)
+    except RuntimeError as error:
+        # Trio says that its scopes were left in the wrong order.
+        raised.append(error)
 
 
 @contextlib.contextmanager

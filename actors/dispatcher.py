@@ -300,9 +300,8 @@ class Dispatcher:
             self.stepping = False
         if trap is DONE:
             cell._steps = None
-            if cancel_status(worker.task) is worker.status or not self.workers.clear_up(
-                worker, cell
-            ):
+            in_order = cancel_status(worker.task) is worker.status
+            if in_order or not self.workers.clear_up(worker, cell):
                 self.turn_ended(cell)
             return
         rare = cell._rare

@@ -270,8 +270,11 @@ class LeftOpen(ActorError, RuntimeError):
     Its tasks have been cancelled; what they raised is the cause. Attribute: `ref`.
     """
 
-    def __init__(self, ref: ActorRef) -> None:
+    def __init__(self, ref: ActorRef, raised: Sequence[BaseException] = ()) -> None:
         self.ref = ref
+        if raised:
+            several = BaseExceptionGroup("what was left open raised", raised)
+            self.__cause__ = raised[0] if len(raised) == 1 else several
         super().__init__(
             f"a handler or hook of {ref} entered a nursery or cancel scope and did not leave it: "
             "use `async with` and `with`, and let another actor do what is to go on"

@@ -13,7 +13,7 @@ from actors.errors import AskCycle
 from actors.failure import ChildFailed, Directive, Escalate, Failure, Restart, Resume, Stop
 from actors.handling import unstash_all
 from actors.incarnation import construct
-from actors.limits import stop_limit
+from actors.limits import nothing_left_open, stop_limit
 from actors.states import (
     DRAINING,
     FAILED,
@@ -220,7 +220,7 @@ async def _restarting(cell: Cell, actor: Actor, failure: Failure) -> None:
     seconds = stop_limit(cell)
     try:
         with trio.move_on_after(seconds) as limit:
-            await actor.restarting(failure)
+            await nothing_left_open(cell, limit, actor.restarting(failure))
     except Exception as error:
         log.exception("%s: restarting() raised; the restart goes on", cell, exc_info=error)
     else:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 import trio
 
-from actors.errors import HandlerTimeout, StartTimeout
+from actors._trio_private import cancel_status, close_what_is_open, is_left_open
+from actors.errors import HandlerTimeout, LeftOpen, StartTimeout
 
 if TYPE_CHECKING:
     from actors.cell import Cell
@@ -21,6 +22,24 @@ def stop_limit(cell: Cell) -> float:
     return cell._traits.cls.shutdown
 
 
+async def nothing_left_open(cell: Cell, scope: trio.CancelScope, work: Awaitable[Any]) -> Any:
+    """Await work inside a scope of ours; leave first what it has entered and not left.
+
+    Raises:
+        LeftOpen: there was something.
+        Exception: whatever the work raised.
+    """
+    task = trio.lowlevel.current_task()
+    status = cancel_status(scope)
+    try:
+        return await work
+    finally:
+        if is_left_open(task, status):
+            # Our scope would be torn out from around it.
+            raised = await close_what_is_open(task, status)
+            raise LeftOpen(cell, raised)
+
+
 async def handle_in_time(
     cell: Cell, receive: Callable[[Any], Coroutine[Any, Any, Any]], message: Any
 ) -> Any:
@@ -32,7 +51,7 @@ async def handle_in_time(
     seconds = cell._traits.cls.handle_within
     assert seconds is not None
     with trio.move_on_after(seconds) as limit:
-        return await receive(message)
+        return await nothing_left_open(cell, limit, receive(message))
     # Only a cancellation by this very scope comes here.
     assert limit.cancelled_caught
     raise HandlerTimeout(cell, message, seconds)
@@ -52,6 +71,6 @@ async def start_in_time(cell: Cell) -> None:
         await actor._start()
         return
     with trio.move_on_after(seconds) as limit:
-        await actor._start()
+        await nothing_left_open(cell, limit, actor._start())
     if limit.cancelled_caught:
         raise StartTimeout(cell, seconds)

@@ -15,7 +15,7 @@ from actors.ask import Ask
 from actors.dead_letters import DeadLetterReason
 from actors.errors import ActorStopped
 from actors.failure import ExitReason, Failure
-from actors.limits import stop_limit
+from actors.limits import nothing_left_open, stop_limit
 from actors.mailbox import NOTHING
 from actors.states import DRAINING, RUNNING, STOPPED, STOPPING, enter
 from actors.waiting import Raised, Waiter
@@ -132,7 +132,7 @@ async def _clean_up(cell: Cell, actor: Actor) -> None:
     with_time = trio.move_on_after(seconds)
     try:
         with with_time:
-            await actor.stopped()
+            await nothing_left_open(cell, with_time, actor.stopped())
     except Exception as error:
         log.exception("%s: stopped() raised; it has stopped", cell, exc_info=error)
     if with_time.cancelled_caught:

@@ -46,10 +46,11 @@ async def suspend(parent: Cell, child: Cell, cause: Failure) -> None:
         return
     rare = child._rare_part()
     rare.ending = cause
-    if rare.terms is not None and rare.terms.brutal:
-        child._dispatcher.workers.cancel(child)
-    elif find_chain(child, parent) is not None:
-        # Its handler waits for its parent, which waits for it: that can only end by a cancellation.
+    is_brutal = rare.terms is not None and rare.terms.brutal
+    if child._state is RESTARTING:
+        pass  # It is about to end this incarnation anyway; its hooks and children have limits.
+    elif is_brutal or find_chain(child, parent) is not None:
+        # (Its handler waits for its parent, which waits for it: that ends by a cancellation only.)
         child._dispatcher.workers.cancel(child)
     else:
         seconds = stop_limit(child)

@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, Any, Final
 import outcome
 import trio
 
-from actors._trio_private import cancel_status, close_what_is_open, is_left_open
+from actors._trio_private import (
+    cancel_status,
+    close_nurseries,
+    close_what_is_open,
+    has_nurseries,
+    is_left_open,
+)
 from actors.errors import LeftOpen
 from actors.failing import failed
 from actors.states import DRAINING, RESTARTING, RUNNING, STARTING
@@ -159,8 +165,14 @@ class Workers:
                 try:
                     with scope:
                         worker.status = cancel_status(scope)
-                        if not await self._employed(worker):
-                            return
+                        try:
+                            if not await self._employed(worker):
+                                return
+                        except BaseException:
+                            if self._is_left_open(worker):
+                                # It was cancelled after a message that had left a nursery open.
+                                await self._close(worker)
+                            raise
                 except ExceptionGroup as group:
                     if not worker.cancelled:
                         raise
@@ -247,7 +259,7 @@ class Workers:
                     trap = self._step(cell, steps.send, None)
                 else:
                     trap = self._step(cell, steps.send, await trio_yield(trap))
-            if is_left_open(worker.task, worker.status):
+            if self._is_left_open(worker):
                 steps = self._leave(worker, cell).__await__()
                 trap = self._begin(cell, steps)
                 continue
@@ -266,9 +278,13 @@ class Workers:
         worker.cell = worker.steps = None
         self._dispatcher.turn_ended(cell)
 
+    @staticmethod
+    def _is_left_open(worker: Worker) -> bool:
+        return is_left_open(worker.task, worker.status) or has_nurseries(worker.task)
+
     def clear_up(self, worker: Worker, cell: Cell) -> bool:
         """The turn on a worker that leads has ended in a scope that it entered: it goes on here."""
-        if not is_left_open(worker.task, worker.status):
+        if not self._is_left_open(worker):
             return False
         worker.cell = cell
         worker.steps = self._leave(worker, cell).__await__()
@@ -278,12 +294,14 @@ class Workers:
 
     async def _leave(self, worker: Worker, cell: Cell) -> None:
         """Leave what a turn has left open, and let its actor fail of it."""
+        self.raised(cell, LeftOpen(cell, await self._close(worker)), "turn")
+        # A cancellation that came meanwhile ends this turn here.
+        await trio.lowlevel.checkpoint_if_cancelled()
+
+    async def _close(self, worker: Worker) -> list[BaseException]:
         assert worker.task is not None
         raised = await close_what_is_open(worker.task, worker.status)
-        error = LeftOpen(cell)
-        if raised:
-            error.__cause__ = raised[0] if len(raised) == 1 else BaseExceptionGroup("", raised)
-        self.raised(cell, error, "turn")
+        return raised + await close_nurseries(worker.task)
 
     def _begin(self, cell: Cell, steps: Steps) -> Any:
         dispatcher = self._dispatcher

@@ -332,6 +332,13 @@ class BaseSupervisor(Actor):
         if len(group) < 2 and child._state is FAILED:
             decide(child, Restart(after))
             return
+        # First, so that an interruption leaves nobody suspended for ever. Those that were due
+        # before a delay of theirs was over are so still, each at its place.
+        due = {each.name for each in (*self._due, *group)}
+        self._due = [each for name, each in self._entries.items() if name in due]
+        if self._delay is not None:
+            self._delay.cancel()
+            self._delay = None
         for each in reversed(group):
             if each.cell is not None:
                 await suspend(self._cell, each.cell, failure)
@@ -340,14 +347,9 @@ class BaseSupervisor(Actor):
                     stop(each.cell, ExitReason.SHUTDOWN)
                     await each.cell.stopped()
                     del self._entries[each.name]
+                    self._due.remove(each)
                 elif each.cell._state is STOPPED:
                     each.cell = None
-        # Those that were due before a delay of theirs was over are so still, each at its place.
-        due = {each.name for each in (*self._due, *group)}
-        self._due = [each for name, each in self._entries.items() if name in due]
-        if self._delay is not None:
-            self._delay.cancel()
-            self._delay = None
         if after:
             self._delay = dispatcher.timers.add(
                 after, None, self._delay_is_over, self._cell._rare_part().timers

@@ -64,7 +64,7 @@ class Watchdog(Actor):
     the thread; once each time, while it lasts. report_to: a ref that is told ThreadHeld afterwards.
 
     It looks from a thread of its own, four times in `limit` seconds; each step of trio's tasks
-    costs 1.5 us more. Time is real time, also under a virtual clock: simulations have no use for it.
+    costs 1.5 us more. Time is real time, also under a virtual clock: no use in a simulation.
 
     Raises:
         ValueError, TypeError: `limit` is no number of seconds above 0.
