@@ -256,3 +256,4 @@ def new_incarnation(cell: Cell) -> None:
         rare.urgent = True
     else:
         enter(cell, RUNNING if rare.stop_reason is None else DRAINING)
+        tell_parent(rare)

@@ -91,6 +91,14 @@ class Poisoned(Leaf):
     handle_within = 3.0
 
 
+class Bare(Doer):
+    """Without a hook: its restarts need not wait for anything."""
+
+    def __init__(self, world: World, hooks: frozenset[str]) -> None:
+        if not world.quiet and world.chance.random() < 0.05 and self.context.incarnation > 1:
+            raise ValueError("in the constructor")
+
+
 class Branch(Supervisor):
     shutdown = 2.0
 
@@ -120,7 +128,7 @@ def branch(world: World, path: str, depth: int) -> ChildSpec:
             kind = "permanent"
         else:
             hooks = frozenset(chance.sample(("started", "x"), 1))
-            recipe, args = chance.choice((Leaf, Poisoned)), (world, hooks)
+            recipe, args = chance.choice((Leaf, Poisoned, Bare)), (world, hooks)
             world.leaves.append(f"{path}/{name}")
         shutdown = chance.choice((None, 0.3, "brutal"))
         within = chance.choice((None, 5.0))
