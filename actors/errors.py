@@ -24,8 +24,9 @@ ActorError
     |-- ChildExited      a child ended that is kept alive: why its siblings are restarted
     |-- TooManyChildren  a dynamic supervisor has all the children it may have
     |-- NoSuchChild      a supervisor has no child of that name
-    |-- CircuitOpen      a circuit breaker lets nothing through now
-    `-- RateLimited      it is too soon for another message
+    `-- TryAgainLater    nothing was sent, and it is known when to try again
+        |-- CircuitOpen  a circuit breaker lets nothing through now
+        `-- RateLimited  it is too soon for another message
 """
 
 from __future__ import annotations

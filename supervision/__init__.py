@@ -14,6 +14,7 @@ from supervision.errors import (
     RateLimited,
     TooManyChildren,
     TooManyRestarts,
+    TryAgainLater,
 )
 from supervision.kinds import Kind
 from supervision.pool import Pool, Resize
@@ -64,6 +65,7 @@ __all__ = [
     "ThreadHeld",
     "TooManyChildren",
     "TooManyRestarts",
+    "TryAgainLater",
     "Watchdog",
     "WhichChildren",
     "child",

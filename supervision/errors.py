@@ -59,33 +59,30 @@ class NoSuchChild(ActorError):
         super().__init__(f"{ref} has no child {name!r}; it has: {few or 'none'}")
 
 
-class CircuitOpen(ActorError):
-    """A circuit breaker lets nothing through now. The message comes back.
+class TryAgainLater(ActorError):
+    """Nothing was sent, and it is known when to try again. The message comes back.
 
-    Attributes: `ref` (the actor behind it), `message`, `retry_after` (seconds).
+    Attributes: `ref` (the actor behind the wrapper), `message`, `retry_after` (seconds).
     """
 
-    def __init__(self, ref: ActorRef, message: object, retry_after: float) -> None:
+    def __init__(self, ref: ActorRef, message: object, retry_after: float, why: str) -> None:
         self.ref = ref
         self.message = message
         self.retry_after = retry_after
         super().__init__(
-            f"the circuit to {ref} is open: {type(message).__name__} was not sent; "
-            f"try again in {retry_after:.3g} s"
+            f"{why} {ref}: {type(message).__name__} was not sent; try again in {retry_after:.3g} s"
         )
 
 
-class RateLimited(ActorError):
-    """It is too soon for another message through this ref. The message comes back.
-
-    Attributes: `ref` (the actor behind it), `message`, `retry_after` (seconds).
-    """
+class CircuitOpen(TryAgainLater):
+    """A circuit breaker lets nothing through now."""
 
     def __init__(self, ref: ActorRef, message: object, retry_after: float) -> None:
-        self.ref = ref
-        self.message = message
-        self.retry_after = retry_after
-        super().__init__(
-            f"too many messages to {ref}: {type(message).__name__} was not sent; try again in "
-            f"{retry_after:.3g} s, or `await ref.send(...)`, which waits"
-        )
+        super().__init__(ref, message, retry_after, "the circuit is open to")
+
+
+class RateLimited(TryAgainLater):
+    """It is too soon for another message through this ref. (`send` and `ask` wait.)"""
+
+    def __init__(self, ref: ActorRef, message: object, retry_after: float) -> None:
+        super().__init__(ref, message, retry_after, "too many messages to")
