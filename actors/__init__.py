@@ -26,10 +26,10 @@ from actors.errors import (
     NameTaken,
     NotAMessage,
     NotAnActor,
+    NotAskable,
     NotRunning,
     StartTimeout,
     SystemClosed,
-    UnknownScheme,
     WrongThread,
 )
 from actors.failure import (
@@ -46,6 +46,8 @@ from actors.ledger import Ledger
 from actors.mailbox import Mailbox
 from actors.messages import Request, message
 from actors.ref import ActorRef
+from actors.routing.services import Instance, ServiceRef
+from actors.routing.topics import Gathered, Published, TopicRef
 from actors.running import run
 from actors.system import ActorSystem
 from actors.timers import Timer
@@ -71,7 +73,9 @@ __all__ = [
     "ExitReason",
     "Failure",
     "ForgottenAwait",
+    "Gathered",
     "HandlerTimeout",
+    "Instance",
     "InvalidAddress",
     "Ledger",
     "LeftOpen",
@@ -81,17 +85,20 @@ __all__ = [
     "NameTaken",
     "NotAMessage",
     "NotAnActor",
+    "NotAskable",
     "NotRunning",
+    "Published",
     "Reply",
     "Request",
     "Restart",
     "Resume",
+    "ServiceRef",
     "StartTimeout",
     "Stop",
     "SystemClosed",
     "Terminated",
     "Timer",
-    "UnknownScheme",
+    "TopicRef",
     "WrongThread",
     "message",
     "run",

@@ -67,7 +67,9 @@ class Ask(Waiter):
 
     def stopped(self, reason: str) -> bool:
         """The actor stopped before it answered."""
-        return self.answer(Raised(ActorStopped(self.holder, self.message, reason)))
+        started = self.where in ("being handled", "deferred")
+        error = ActorStopped(self.holder, self.message, reason, started=started)
+        return self.answer(Raised(error))
 
     def expire(self) -> None:
         """The time is up."""

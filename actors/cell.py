@@ -16,7 +16,7 @@ import trio
 from actors.address import Address
 from actors.ask import Ask, check_cycle, find_chain
 from actors.cell_mailbox import CellMailbox
-from actors.errors import AskCycle, MailboxFull, NotAMessage
+from actors.errors import ActorStopped, AskCycle, MailboxFull, NotAMessage
 from actors.failing import decide_about
 from actors.failure import ChildStopped, ExitReason, Failure
 from actors.mailbox import NOTHING
@@ -235,6 +235,11 @@ class Cell(CellMailbox):
 
     def _unwatched_by(self, watcher: Cell) -> None:
         unwatch(watcher, self)
+
+    def _on_stop(self, callback: Callable[[], None]) -> None:
+        if self._state is STOPPED:
+            raise ActorStopped(self, None, "it has stopped: it cannot be registered any more")
+        self._rare_part().cleanups.append(callback)
 
     def _linked_by(self, other: Cell) -> None:
         link(other, self)

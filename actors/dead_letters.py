@@ -33,6 +33,9 @@ class DeadLetterReason(enum.StrEnum):
     DROPPED_OLDEST = "the mailbox was full: the oldest was dropped"
     DROPPED_NEWEST = "the mailbox was full: the newest was dropped"
     TIMER_MAILBOX_FULL = "a timer found the mailbox full"
+    NO_SUBSCRIBER = "nobody subscribes to that topic"
+    SUBSCRIBER_FULL = "a subscriber's mailbox was full"
+    NO_INSTANCE = "no instance of that service is alive"
     NEVER_ROOM = "waiting for room in the mailbox would never end"
     FAILED_TOO_OFTEN = "its handling failed each time that it was redelivered"
 

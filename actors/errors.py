@@ -11,9 +11,9 @@ ActorError
 |-- LinkBroken           a linked actor has failed or was stopped
 |-- NameTaken            a sibling already has that name
 |-- InvalidAddress       (also ValueError) not an address, or a name no address can hold
-|   `-- UnknownScheme    no resolver for that scheme in this system
 |-- NotAMessage          (also TypeError) a class where a message is needed, or an undecorated one
 |-- NotAnActor           (also TypeError) spawn of something that is no Actor class
+|-- NotAskable           (also TypeError) an ask to what has no one reply: a topic
 |-- NotRunning           (also RuntimeError) a system, or a handler's context, used outside its time
 |   `-- SystemClosed     the system has been left
 |-- WrongThread          (also RuntimeError) used from a thread that does not run the system
@@ -36,7 +36,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from actors.address import Address
     from actors.failure import ExitReason, Failure
     from actors.ref import ActorRef
 
@@ -99,13 +98,17 @@ class ActorFailed(ActorError):
 class ActorStopped(ActorError):
     """The actor that was asked has stopped, stops before it could answer, or never was.
 
-    Attributes: `ref`, `message`, `reason` (a short text).
+    Attributes: `ref`, `message`, `reason` (a short text), `started` (whether its handler had begun,
+    so that nobody knows how far it came).
     """
 
-    def __init__(self, ref: ActorRef, message: object, reason: str) -> None:
+    def __init__(
+        self, ref: ActorRef, message: object, reason: str, *, started: bool = False
+    ) -> None:
         self.ref = ref
         self.message = message
         self.reason = reason
+        self.started = started
         super().__init__(f"{ref} did not answer {brief(message)}: {reason}")
 
 
@@ -229,6 +232,15 @@ class NotAnActor(ActorError, TypeError):
         super().__init__(f"cannot spawn {brief(value)}: {why}")
 
 
+class NotAskable(ActorError, TypeError):
+    """What was asked has no one reply. Attributes: `ref`, `why`."""
+
+    def __init__(self, ref: ActorRef, why: str) -> None:
+        self.ref = ref
+        self.why = why
+        super().__init__(f"{ref} cannot be asked: {why}")
+
+
 class NotRunning(ActorError, RuntimeError):
     """Used outside the time in which it can be used. Attribute: `name` (of the system)."""
 
@@ -291,15 +303,4 @@ class ForgottenAwait(ActorError, TypeError):
         super().__init__(
             f"{handler} of {ref} returned a coroutine it never awaited: "
             "write `async def` and `await` the call (or `return await ...`)"
-        )
-
-
-class UnknownScheme(InvalidAddress):
-    """No resolver is installed for the address's scheme. Attributes: `text`, `why`, `address`."""
-
-    def __init__(self, address: Address, known: Sequence[str]) -> None:
-        self.address = address
-        super().__init__(
-            str(address),
-            f"this system resolves {', '.join(known)} addresses, not {address.scheme}://",
         )

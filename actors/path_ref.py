@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -97,6 +98,12 @@ class PathRef(ActorRef):
             take_back(
                 watcher, lambda ref: isinstance(ref, PathRef) and ref.address == self._address
             )
+
+    def _on_stop(self, callback: Callable[[], None]) -> None:
+        cell = self._system._find(self._address)
+        if cell is None:
+            raise ActorStopped(self, None, self._nobody())
+        cell._on_stop(callback)
 
     def _linked_by(self, other: Cell) -> None:
         cell = self._system._find(self._address)

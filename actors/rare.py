@@ -70,6 +70,7 @@ class Rare:
         "attending",
         "behaviour",
         "behaviour_waits",
+        "cleanups",
         "cut",
         "decision",
         "deferred",
@@ -110,6 +111,8 @@ class Rare:
         self.stashed_now = False
         self.deferred: dict[Ask, None] = {}
         self.timers: dict[Timer, None] = {}
+        self.cleanups: list[Callable[[], None]] = []
+        """Called when it has stopped for good: registrations that end with it."""
         self.links: dict[Cell, None] = {}
         self.link_broken: LinkBroken | None = None
         """A link broke: the actor fails of it before its next message."""

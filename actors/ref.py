@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 if TYPE_CHECKING:
@@ -119,6 +120,10 @@ class ActorRef(abc.ABC):
     def _unwatched_by(self, watcher: Cell) -> None:
         """No longer. Never watched is no error."""
         return
+
+    def _on_stop(self, callback: Callable[[], None]) -> None:
+        """Call `callback` when it has stopped for good."""
+        raise TypeError(f"{self!r} is no ref of one actor: only an actor can be registered")
 
     def _linked_by(self, other: Cell) -> None:
         """Link it to `other`."""

@@ -238,6 +238,9 @@ def terminate(cell: Cell, reason: ExitReason | Failure) -> None:
     if rare.limit is not None:
         rare.limit.cancel()
     cancel_timers(cell)
+    cleanups, rare.cleanups = rare.cleanups, []
+    for cleanup in cleanups:
+        cleanup()
     waiters, rare.stop_waiters = rare.stop_waiters, []
     for waiter in waiters:
         waiter.resolve()

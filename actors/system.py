@@ -15,13 +15,14 @@ from actors.crash_reports import CrashReports
 from actors.dead_letters import DeadLetters
 from actors.dispatcher import Dispatcher
 from actors.env import Env
-from actors.errors import NotRunning, UnknownScheme
+from actors.errors import NotRunning
 from actors.failure import Failure
 from actors.intensity import Intensity
 from actors.ledger import Counters, Ledger
 from actors.mailbox import CLOSED, NOTHING
 from actors.path_ref import PathRef
 from actors.root import Root
+from actors.routing.registry import Registry
 from actors.spawning import spawn, start
 from actors.states import STOPPED, STOPPING
 from actors.threads import FromThread, current_thread
@@ -47,7 +48,7 @@ class Transport(Protocol):
         """The system is being left, its actors have stopped."""
 
 
-class ActorSystem:
+class ActorSystem(Registry):
     """A tree of actors, a ledger of their messages, and the tasks that run them.
 
         async with ActorSystem("demo") as system:
@@ -99,7 +100,10 @@ class ActorSystem:
         self._root = Root(self._dispatcher, intensity, self._give_up)
         self._transport = transport
         self._failures: list[Failure] = []
-        self._resolvers: dict[str, Resolver] = {"actor": self._resolve_actor}
+        self._resolvers: dict[str, Resolver] = {
+            "actor": self._resolve_actor,
+            **self._set_up_routing(self),
+        }
         self.from_thread = FromThread(self)
         self._entered = False
 
@@ -255,15 +259,11 @@ class ActorSystem:
 
         Raises:
             InvalidAddress: it is no address.
-            UnknownScheme: nothing in this system resolves that scheme.
             SystemClosed, NotRunning: the system is not running.
         """
         self._dispatcher.check_open()
         parsed = Address.parse(address)
-        resolver = self._resolvers.get(parsed.scheme)
-        if resolver is None:
-            raise UnknownScheme(parsed, [f"{scheme}://" for scheme in self._resolvers])
-        return resolver(parsed)
+        return self._resolvers[parsed.scheme](parsed)
 
     def install_resolver(self, scheme: str, resolver: Resolver) -> None:
         """Let `resolver` turn addresses of `scheme` into refs. For routing and transports."""

@@ -57,6 +57,9 @@ class WrappedRef(ActorRef):
     def _unwatched_by(self, watcher: Cell) -> None:
         self.ref._unwatched_by(watcher)
 
+    def _on_stop(self, callback: Callable[[], None]) -> None:
+        self.ref._on_stop(callback)
+
     def _linked_by(self, other: Cell) -> None:
         self.ref._linked_by(other)
 

@@ -14,7 +14,6 @@ from actors import (
     DeadLetterReason,
     InvalidAddress,
     NameTaken,
-    UnknownScheme,
 )
 from tests.actors.kit import Checked, Doer, PlainDoer, Recorder
 
@@ -206,15 +205,6 @@ async def test_an_address_of_another_system_leads_to_nobody() -> None:
         system.spawn(Doer, name="bank")
         with pytest.raises(ActorStopped):
             await system.at("actor://elsewhere/bank").ask("hello")
-
-
-@pytest.mark.parametrize("text", ["topic://a", "queue://a", "service://a"])
-async def test_a_scheme_without_a_resolver_is_named(text: str) -> None:
-    async with Checked("s") as system:
-        with pytest.raises(UnknownScheme, match="resolves actor:// addresses") as caught:
-            system.at(text)
-        assert caught.value.address == Address.parse(text)
-        assert isinstance(caught.value, InvalidAddress)
 
 
 async def test_a_resolver_makes_a_scheme_known() -> None:

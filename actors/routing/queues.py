@@ -1,0 +1,202 @@
+"""Work queues: ``queue://name`` is exactly one of the consumers, the least loaded one.
+
+A queue is an actor. It gives a consumer a message as an ask, so that it knows when that has been
+handled (the acknowledgement), that it failed, or that the consumer stopped before it had finished;
+then the message goes to another one.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from math import inf
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from actors.actor import Actor
+from actors.ask import Ask, Reply
+from actors.cell import Cell
+from actors.dead_letters import DeadLetterReason
+from actors.errors import ActorFailed, ActorStopped
+from actors.failure import Failure
+from actors.path_ref import PathRef
+from actors.ref import ActorRef
+from actors.waiting import Raised
+
+if TYPE_CHECKING:
+    from actors.system import ActorSystem
+
+HELD: Final = 1_000
+"""Messages that a queue holds besides its mailbox; then that fills, and senders wait."""
+
+
+class Job:
+    """One message of a queue, from its arrival to its acknowledgement."""
+
+    __slots__ = ("failures", "message", "reply")
+
+    def __init__(self, message: Any, reply: Reply) -> None:
+        self.message = message
+        self.reply = reply
+        self.failures: tuple[Failure, ...] = ()
+
+
+class Consumer:
+    """One consumer: how many messages it has at a time, and may have."""
+
+    __slots__ = ("busy", "cell", "prefetch")
+
+    def __init__(self, cell: Cell, prefetch: int) -> None:
+        self.cell = cell
+        self.prefetch = prefetch
+        self.busy = 0
+
+
+class _Delivery:
+    """Stands where an ask keeps who waits for it, and is told when it has its reply."""
+
+    __slots__ = ("_dispatcher", "ask", "consumer", "job", "queue")
+
+    def __init__(self, queue: WorkQueue, job: Job, consumer: Consumer) -> None:
+        self.queue = queue
+        self.job = job
+        self.consumer = consumer
+        self._dispatcher = self
+        self.ask = Ask(job.message, None, consumer.cell, inf, None)
+        self.ask.waits = self  # type: ignore[assignment]
+
+    def enqueue(self, _: object) -> None:
+        """The ask has its reply. (As a dispatcher, for a cell that waits.)"""
+        self.queue.delivered(self.job, self.consumer, self.ask.value)
+
+
+class WorkQueue(Actor):
+    """Holds messages, and gives each to one consumer at a time until one has handled it.
+
+    deliveries: how many consumers may fail at a message before it is a dead letter, with its
+    failures. A consumer that stopped before it began does not count.
+    """
+
+    deliveries: ClassVar[int] = 3
+
+    def __init__(self, deliveries: int = 3) -> None:
+        if type(deliveries) is not int or deliveries < 1:
+            raise ValueError(f"deliveries is an int from 1 up: {deliveries!r}")
+        self._deliveries = deliveries
+        self._consumers: dict[ActorRef, Consumer] = {}
+        self._pending: deque[Job] = deque()
+        self._delivering = False
+
+    def receive(self, message: Any) -> None:
+        """Hold a message until a consumer is free; with too many held, let the mailbox fill."""
+        if len(self._pending) >= HELD:
+            self.context.stash()
+            return
+        self._pending.append(Job(message, self.context.reply_later()))
+        self._deliver()
+
+    async def stopped(self) -> None:
+        """What nobody has handled is not lost in silence."""
+        pending, self._pending = self._pending, deque()
+        for job in pending:
+            self._is_dead(job, DeadLetterReason.UNHANDLED_AT_STOP)
+
+    # -- consumers
+
+    def add(self, ref: ActorRef, prefetch: int) -> None:
+        """See `ActorSystem.consume`."""
+        if type(prefetch) is not int or prefetch < 1:
+            raise ValueError(f"prefetch is an int from 1 up: {prefetch!r}")
+        if isinstance(ref, PathRef):
+            ref = ref._system._find(ref.address) or ref
+        if not isinstance(ref, Cell):
+            raise TypeError(f"a consumer is the ref of one actor, not {ref!r}")
+        known = self._consumers.get(ref)
+        if known is not None:
+            known.prefetch = prefetch
+        else:
+            ref._on_stop(lambda: self.remove(ref))
+            self._consumers[ref] = Consumer(ref, prefetch)
+        self._deliver()
+
+    def remove(self, ref: ActorRef) -> None:
+        """See `ActorSystem.unconsume`. What it has already it may finish."""
+        self._consumers.pop(ref, None)
+
+    # -- delivery
+
+    def _deliver(self) -> None:
+        if self._delivering:
+            return  # A consumer that has stopped answers at once, in the middle of this.
+        self._delivering = True
+        try:
+            while self._pending:
+                consumer = self._least_loaded()
+                if consumer is None:
+                    return
+                job = self._pending.popleft()
+                consumer.busy += 1
+                consumer.cell._put_ask(_Delivery(self, job, consumer).ask)
+        finally:
+            self._delivering = False
+
+    def _least_loaded(self) -> Consumer | None:
+        best, load = None, inf
+        for consumer in self._consumers.values():
+            if consumer.busy >= consumer.prefetch:
+                continue
+            its = consumer.busy + consumer.cell._waiting_messages() + consumer.cell._busy()
+            if its < load:
+                best, load = consumer, its
+        return best
+
+    def delivered(self, job: Job, consumer: Consumer, outcome: Any) -> None:
+        """A consumer has handled a message, or has not."""
+        consumer.busy -= 1
+        error = outcome.error if outcome.__class__ is Raised else None
+        if isinstance(error, ActorFailed):
+            failure = Failure(consumer.cell, error.cause, "receive", job.message)
+            job.failures = (*job.failures, failure)
+            if len(job.failures) >= self._deliveries:
+                self._is_dead(job, DeadLetterReason.FAILED_TOO_OFTEN)
+            else:
+                self._pending.appendleft(job)
+        elif isinstance(error, ActorStopped):
+            # Whether it had begun or not: at least once, since nobody else will.
+            if consumer.cell._closed():
+                self._consumers.pop(consumer.cell, None)
+            self._pending.appendleft(job)
+        else:
+            job.reply.reply(outcome)
+        self._deliver()
+        if len(self._pending) < HELD:
+            self.context.unstash_all()
+
+    def _is_dead(self, job: Job, reason: DeadLetterReason) -> None:
+        cell = self.context._cell
+        if job.failures:
+            job.reply.fail(job.failures[-1].exception)
+        dispatcher = cell._dispatcher
+        dispatcher.counters.at_the_door += 1
+        dispatcher.dead_letters.add(cell, job.message, reason, job.failures)
+
+
+class Queues:
+    """The work queues of one system: made when they are first used."""
+
+    def __init__(self, system: ActorSystem) -> None:
+        self._system = system
+
+    def cell(self, name: str, deliveries: int | None = None) -> Cell:
+        """The queue's own cell."""
+        path = f"queue:{name}"
+        found = (self._system._root._children or {}).get(path)
+        if found is not None:
+            return found
+        ref = self._system.spawn(WorkQueue, deliveries or WorkQueue.deliveries, name=path)
+        assert isinstance(ref, Cell)
+        return ref
+
+    def queue(self, name: str) -> WorkQueue:
+        """The actor itself."""
+        actor = self.cell(name)._actor
+        assert isinstance(actor, WorkQueue)
+        return actor

@@ -1,0 +1,195 @@
+"""Publish and subscribe: ``topic://name`` is every subscriber whose pattern matches."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+import trio
+
+from actors.address import Address
+from actors.dead_letters import DeadLetterReason
+from actors.errors import ActorError, MailboxFull, NotAskable
+from actors.ref import ActorRef
+from actors.routing.patterns import Trie, pattern_of, words_of
+
+if TYPE_CHECKING:
+    from actors.system import ActorSystem
+
+REMEMBERED: Final = 1_000
+"""Topics whose subscribers are remembered until a subscription changes."""
+
+
+@attrs.frozen
+class Published:
+    """What became of one publication: subscribers that matched, that have it now, that refused it.
+
+    Those that refused have no room; each refusal is a dead letter.
+    """
+
+    matched: int
+    queued: int
+    refused: int
+
+
+@attrs.frozen
+class Gathered:
+    """The replies to a question put to all subscribers, and the errors of those without one."""
+
+    replies: dict[ActorRef, Any]
+    errors: dict[ActorRef, ActorError]
+
+
+class Topics:
+    """The subscriptions of one system."""
+
+    def __init__(self, system: ActorSystem) -> None:
+        self._system = system
+        self._trie: Trie[ActorRef] = Trie()
+        # By subscriber: its patterns. The number says who subscribed first.
+        self._patterns: dict[ActorRef, dict[tuple[str, ...], None]] = {}
+        self._number: dict[ActorRef, int] = {}
+        self._remembered: dict[str, tuple[ActorRef, ...]] = {}
+
+    def subscribe(self, pattern: str, ref: ActorRef) -> None:
+        """See `ActorSystem.subscribe`."""
+        words = pattern_of(pattern)
+        mine = self._patterns.get(ref)
+        if mine is None:
+            ref._on_stop(lambda: self.forget(ref))
+            mine = self._patterns[ref] = {}
+            self._number[ref] = self._system.env.next_id()
+        mine[words] = None
+        self._trie.add(words, ref)
+        self._remembered.clear()
+
+    def unsubscribe(self, pattern: str, ref: ActorRef) -> None:
+        """See `ActorSystem.unsubscribe`."""
+        words = pattern_of(pattern)
+        self._patterns.get(ref, {}).pop(words, None)
+        self._trie.remove(words, ref)
+        self._remembered.clear()
+
+    def forget(self, ref: ActorRef) -> None:
+        """It has stopped: all its subscriptions end."""
+        for words in self._patterns.pop(ref, {}):
+            self._trie.remove(words, ref)
+        self._number.pop(ref, None)
+        self._remembered.clear()
+
+    def subscribers(self, topic: str) -> tuple[ActorRef, ...]:
+        """Who gets what is published there: each once, in the order in which they subscribed."""
+        found = self._remembered.get(topic)
+        if found is None:
+            matches = dict.fromkeys(self._trie.match(words_of(topic)))
+            found = tuple(sorted(matches, key=self._number.__getitem__))
+            if len(self._remembered) >= REMEMBERED:
+                self._remembered.clear()
+            self._remembered[topic] = found
+        return found
+
+
+class TopicRef(ActorRef):
+    """Every subscriber of a topic, as a ref. What is told to it is published."""
+
+    __slots__ = ("_address", "_system", "_topic", "_topics")
+
+    def __init__(self, system: ActorSystem, topics: Topics, address: Address) -> None:
+        words_of(address.path)
+        self._system = system
+        self._topics = topics
+        self._address = address
+        self._topic = address.path
+
+    @property
+    def address(self) -> Address:
+        return self._address
+
+    def publish(self, message: object) -> Published:
+        """Tell every subscriber, and say how many there were. Never waits.
+
+        From one sender, each subscriber gets what is published to one topic in that order. A
+        subscriber without room does not keep others from getting it.
+        """
+        self._system._dispatcher.check_thread("publish")
+        refused = 0
+        subscribers = self._topics.subscribers(self._topic)
+        for ref in subscribers:
+            try:
+                ref.tell(message)
+            except MailboxFull:
+                refused += 1
+                dispatcher = self._system._dispatcher
+                dispatcher.counters.rejected -= 1
+                reason = DeadLetterReason.SUBSCRIBER_FULL
+                dispatcher.dead_letters.add(ref, message, reason)
+        return Published(len(subscribers), len(subscribers) - refused, refused)
+
+    def tell(self, message: object) -> None:
+        """Publish; if nobody subscribes, the message is a dead letter."""
+        if not self.publish(message).matched:
+            self._nobody(message)
+
+    async def send(self, message: object) -> None:
+        """Publish, waiting for room at each subscriber in turn; the slowest one decides.
+
+        If cancelled, those before the one that it waited for have the message.
+        """
+        self._system._dispatcher.check_thread("send")
+        subscribers = self._topics.subscribers(self._topic)
+        if not subscribers:
+            await trio.lowlevel.checkpoint()
+            self._nobody(message)
+        for ref in subscribers:
+            await ref.send(message)
+
+    async def ask(self, message: Any, timeout: float | None = 5.0) -> Any:
+        """A topic has many subscribers, and so no one reply.
+
+        Raises:
+            NotAskable: always; see `gather`.
+        """
+        await trio.lowlevel.checkpoint()
+        raise NotAskable(self, "it has any number of subscribers; use `await ref.gather(...)`")
+
+    async def gather(self, message: Any, timeout: float | None = 5.0) -> Gathered:
+        """Ask every subscriber at once, and return who replied what (scatter-gather).
+
+        timeout: seconds for all of it; who has not replied by then is among the errors. If
+        cancelled, so are the asks.
+        """
+        replies: dict[ActorRef, Any] = {}
+        errors: dict[ActorRef, ActorError] = {}
+
+        async def one(ref: ActorRef) -> None:
+            try:
+                replies[ref] = await ref.ask(message, timeout)
+            except ActorError as error:
+                errors[ref] = error
+
+        await trio.lowlevel.checkpoint()
+        async with trio.open_nursery() as nursery:
+            for ref in self._topics.subscribers(self._topic):
+                nursery.start_soon(one, ref)
+        return Gathered(replies, errors)
+
+    def stop(self) -> None:
+        """A topic is no actor.
+
+        Raises:
+            TypeError: always.
+        """
+        raise TypeError(f"{self} is a topic: stop its subscribers, or unsubscribe them")
+
+    async def stopped(self) -> None:
+        """A topic is no actor.
+
+        Raises:
+            TypeError: always.
+        """
+        raise TypeError(f"{self} is a topic, which never stops")
+
+    def _nobody(self, message: object) -> None:
+        dispatcher = self._system._dispatcher
+        dispatcher.counters.at_the_door += 1
+        dispatcher.dead_letters.add(self, message, DeadLetterReason.NO_SUBSCRIBER)
