@@ -8,6 +8,7 @@ import attrs
 import trio
 
 from actors.address import Address
+from actors.cell_mailbox import CellMailbox, tell_each
 from actors.dead_letters import DeadLetterReason
 from actors.errors import ActorError, MailboxFull, NotAskable
 from actors.ref import ActorRef
@@ -49,7 +50,7 @@ class Topics:
         # By subscriber: its patterns. The number says who subscribed first.
         self._patterns: dict[ActorRef, dict[tuple[str, ...], None]] = {}
         self._number: dict[ActorRef, int] = {}
-        self._remembered: dict[str, tuple[ActorRef, ...]] = {}
+        self._remembered: dict[str, tuple[tuple[CellMailbox, ...], tuple[ActorRef, ...]]] = {}
 
     def subscribe(self, pattern: str, ref: ActorRef) -> None:
         """See `ActorSystem.subscribe`."""
@@ -77,16 +78,26 @@ class Topics:
         self._number.pop(ref, None)
         self._remembered.clear()
 
-    def subscribers(self, topic: str) -> tuple[ActorRef, ...]:
-        """Who gets what is published there: each once, in the order in which they subscribed."""
+    def find(self, topic: str) -> tuple[tuple[CellMailbox, ...], tuple[ActorRef, ...]]:
+        """Who gets what is published there, each once: actors themselves, and refs around them.
+
+        Both in the order in which they subscribed.
+        """
         found = self._remembered.get(topic)
         if found is None:
             matches = dict.fromkeys(self._trie.match(words_of(topic)))
-            found = tuple(sorted(matches, key=self._number.__getitem__))
+            refs = sorted(matches, key=self._number.__getitem__)
+            cells = tuple(ref for ref in refs if isinstance(ref, CellMailbox))
+            found = (cells, tuple(ref for ref in refs if not isinstance(ref, CellMailbox)))
             if len(self._remembered) >= REMEMBERED:
                 self._remembered.clear()
             self._remembered[topic] = found
         return found
+
+    def subscribers(self, topic: str) -> tuple[ActorRef, ...]:
+        """The same in one."""
+        cells, others = self.find(topic)
+        return (*cells, *others)
 
 
 class TopicRef(ActorRef):
@@ -111,19 +122,26 @@ class TopicRef(ActorRef):
         From one sender, each subscriber gets what is published to one topic in that order. A
         subscriber without room does not keep others from getting it.
         """
-        self._system._dispatcher.check_thread("publish")
-        refused = 0
-        subscribers = self._topics.subscribers(self._topic)
-        for ref in subscribers:
+        dispatcher = self._system._dispatcher
+        dispatcher.check_thread("publish")
+        cells, others = self._topics.find(self._topic)
+        refused: list[ActorRef] = [*tell_each(dispatcher, cells, message)]
+        # Nobody is there to be told by an error, so it becomes a dead letter instead.
+        dispatcher.counters.rejected -= len(refused)
+        for ref in others:
             try:
                 ref.tell(message)
             except MailboxFull:
-                refused += 1
-                dispatcher = self._system._dispatcher
                 dispatcher.counters.rejected -= 1
-                reason = DeadLetterReason.SUBSCRIBER_FULL
-                dispatcher.dead_letters.add(ref, message, reason)
-        return Published(len(subscribers), len(subscribers) - refused, refused)
+                refused.append(ref)
+            except ActorError:
+                # A rate limit, or an open circuit: it was not even sent.
+                dispatcher.counters.at_the_door += 1
+                refused.append(ref)
+        for ref in refused:
+            dispatcher.dead_letters.add(ref, message, DeadLetterReason.SUBSCRIBER_FULL)
+        matched = len(cells) + len(others)
+        return Published(matched, matched - len(refused), len(refused))
 
     def tell(self, message: object) -> None:
         """Publish; if nobody subscribes, the message is a dead letter."""
@@ -168,10 +186,15 @@ class TopicRef(ActorRef):
                 errors[ref] = error
 
         await trio.lowlevel.checkpoint()
+        refs = self._topics.subscribers(self._topic)
         async with trio.open_nursery() as nursery:
-            for ref in self._topics.subscribers(self._topic):
+            for ref in refs:
                 nursery.start_soon(one, ref)
-        return Gathered(replies, errors)
+        # In the order of the subscriptions, whoever was first to answer.
+        return Gathered(
+            {ref: replies[ref] for ref in refs if ref in replies},
+            {ref: errors[ref] for ref in refs if ref in errors},
+        )
 
     def stop(self) -> None:
         """A topic is no actor.

@@ -1,7 +1,16 @@
 """The workloads, each with its limit beside it, in the order of the table."""
 
 from benchmarks.harness import Benchmark
-from benchmarks.workloads import asks, memory, messages, restarts, spawning, supervision, waiting
+from benchmarks.workloads import (
+    asks,
+    memory,
+    messages,
+    restarts,
+    routing,
+    spawning,
+    supervision,
+    waiting,
+)
 
 BENCHMARKS: tuple[Benchmark, ...] = (
     *messages.BENCHMARKS,
@@ -11,6 +20,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     *memory.BENCHMARKS,
     *restarts.BENCHMARKS,
     *supervision.BENCHMARKS,
+    *routing.BENCHMARKS,
 )
 
 

@@ -163,7 +163,12 @@ async def test_wrapped_refs_subscribe_and_what_is_no_actor_does_not(autojump_clo
         for method in (topic(system, "t").stop,):
             with pytest.raises(TypeError, match="is a topic"):
                 method()
-    assert log == [1, 2]
+        limited.ref.tell("directly")
+        await trio.sleep(10)
+        topic(system, "t").tell(3)
+        assert topic(system, "t").publish(4) == Published(1, 0, 1)
+        assert [(each.ref, each.message) for each in system.dead_letters.recent] == [(limited, 4)]
+    assert log == [1, 2, "directly", 3]
 
 
 async def test_an_actor_may_publish_to_itself_and_change_subscriptions_meanwhile() -> None:
