@@ -154,7 +154,12 @@ class Pool(BaseSupervisor):
             self.context.stash()
             return
         item = self._cell._message
-        chosen = self._choose(message, item)
+        try:
+            chosen = self._choose(message, item)
+        except Exception as error:
+            # A message without a key is its sender's mistake, and not a failure of the pool.
+            self._refuse(error)
+            return
         if len(chosen) > 1 and isinstance(item, Ask):
             self._refuse(TypeError("a pool that broadcasts has no one reply: tell or send to it"))
             return

@@ -51,7 +51,8 @@ class ConsistentHash(Routing):
 
     key: from a message to a str, bytes, int, or tuple of those; its value decides, in every
         process alike. When a pool of N becomes one of M, only the least possible share of the
-        keys moves: jump consistent hash (Lamping and Veach, 2014).
+        keys moves: jump consistent hash (Lamping and Veach, 2014). A message without such a key is
+        refused: its asker gets ActorFailed, or it is logged.
 
     Raises:
         TypeError: `key` cannot be called.

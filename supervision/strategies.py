@@ -24,9 +24,9 @@ def _directive(value: Any) -> Directive:
     return made
 
 
-def _decisions(given: Mapping[type[BaseException], Any]) -> Mapping[type[BaseException], Directive]:
+def _decisions(given: Mapping[Any, Any]) -> Mapping[type[BaseException], Directive]:
     for cls in given:
-        if not issubclass(cls, BaseException):
+        if not (isinstance(cls, type) and issubclass(cls, BaseException)):
             raise TypeError(f"decisions are by exception class, and {cls!r} is none")
     return {cls: _directive(value) for cls, value in given.items()}
 

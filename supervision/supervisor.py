@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import abc
 from collections.abc import Iterable
 
 from supervision.base import BaseSupervisor
@@ -24,14 +23,25 @@ class Supervisor(BaseSupervisor):
     See BaseSupervisor for `strategy`, `auto_shutdown`, and the methods and messages.
     """
 
-    @abc.abstractmethod
     def children(self) -> Iterable[ChildSpec]:
-        """The children, in order of start: made by `child(...)`. Called once an incarnation."""
-        raise NotImplementedError
+        """The children, in order of start: made by `child(...)`. Called once an incarnation.
+
+        Raises:
+            TypeError: the subclass does not define it.
+        """
+        raise TypeError(
+            f"{type(self).__name__} has no children(): define `def children(self)`, which returns "
+            "a list of child(...)"
+        )
 
     def _first_children(self) -> dict[str, ChildSpec]:
         specs: dict[str, ChildSpec] = {}
-        for spec in self.children():
+        specified = self.children()
+        if not isinstance(specified, Iterable):
+            raise TypeError(
+                f"{type(self).__name__}.children() returns a list of child(...), not {specified!r}"
+            )
+        for spec in specified:
             if not isinstance(spec, ChildSpec):
                 raise TypeError(
                     f"{type(self).__name__}.children() returns child(...), not {spec!r}"

@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from actors import ActorFailed, ActorStopped, DeadLetterReason, ServiceRef
+from actors import ActorFailed, ActorStopped, DeadLetterReason, InvalidAddress, ServiceRef
 from tests.actors.kit import Checked, Doer, Recorder, fail, nap
 
 
@@ -120,3 +120,7 @@ async def test_nonsense_is_refused() -> None:
         with pytest.raises(TypeError, match="is a service"):
             system.at("service://x").stop()
         assert system.at("service://x").instances == ()  # type: ignore[attr-defined]
+        with pytest.raises(TypeError, match="the ref of an actor is needed"):
+            system.register("service://x", "me")  # type: ignore[arg-type]
+        with pytest.raises(InvalidAddress, match="a service's name has only"):
+            system.register("service://x.*", ref)

@@ -112,12 +112,18 @@ async def test_a_broadcast_reaches_all_and_cannot_be_asked() -> None:
         assert await pool.ask(Resize(2)) == 3
 
 
-async def test_a_key_that_is_none_fails_the_pool_and_not_in_silence() -> None:
+async def test_a_message_without_a_key_is_refused_and_the_pool_goes_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     routing = ConsistentHash(key=lambda message: message)
     async with Checked("s") as system:
         pool = await system.start(functools.partial(Pool, size=2, routing=routing), Worker, [])
         with pytest.raises(ActorFailed, match="a key is a str"):
             await pool.ask(1.5)
+        pool.tell(2.5)
+        assert await pool.ask("a key") in ("0", "1")
+        assert system.ledger.restarts == 0
+    assert "not 2.5" in caplog.text
 
 
 # -- pressure
