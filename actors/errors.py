@@ -19,14 +19,17 @@ ActorError
 |-- WrongThread          (also RuntimeError) used from a thread that does not run the system
 |-- LeftOpen             (also RuntimeError) a handler or hook did not leave a nursery or scope
 |-- ForgottenAwait       (also TypeError) a handler returned a coroutine that nobody awaits
-`-- in `supervision.errors`
-    |-- TooManyRestarts  the children of a supervisor failed more often than its strategy allows
-    |-- ChildExited      a child ended that is kept alive: why its siblings are restarted
-    |-- TooManyChildren  a dynamic supervisor has all the children it may have
-    |-- NoSuchChild      a supervisor has no child of that name
-    `-- TryAgainLater    nothing was sent, and it is known when to try again
-        |-- CircuitOpen  a circuit breaker lets nothing through now
-        `-- RateLimited  it is too soon for another message
+|-- in `supervision.errors`
+|   |-- TooManyRestarts  the children of a supervisor failed more often than its strategy allows
+|   |-- ChildExited      a child ended that is kept alive: why its siblings are restarted
+|   |-- TooManyChildren  a dynamic supervisor has all the children it may have
+|   |-- NoSuchChild      a supervisor has no child of that name
+|   `-- TryAgainLater    nothing was sent, and it is known when to try again
+|       |-- CircuitOpen  a circuit breaker lets nothing through now
+|       `-- RateLimited  it is too soon for another message
+`-- in `transports.errors`
+    |-- NotEncodable     (also TypeError) a message cannot be sent to another process
+    `-- DecodeError      (also ValueError) bytes from a peer are not what they should be
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What connects processes, and the ``trouper`` command.
 
-For now this package holds only the command line, ``transports.cli``. The wire format, links between
-processes and the cluster arrive with the transport issues. Nothing in ``actors`` or
-``supervision`` imports this package.
+For now this package holds the command line, ``transports.cli``, and the lowest layers of the wire,
+`framing` and `codec` (see docs/wire.md). Sessions, links and the cluster come on top of them.
+Nothing in ``actors`` or ``supervision`` imports this package.
 """
 
 __all__: list[str] = []

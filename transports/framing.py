@@ -1,0 +1,85 @@
+"""Frames on a stream of bytes: length, checksum, payload. No I/O.
+
+A frame is four bytes, the length of the payload, big-endian; four bytes, the CRC-32 of length and
+payload; the payload. A flipped bit is found before anything looks at the payload.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import Final
+
+from transports.errors import DecodeError
+
+HEADER: Final = struct.Struct(">II")
+LENGTH: Final = struct.Struct(">I")
+
+
+def encode_frame(payload: bytes) -> bytes:
+    """The frame of a payload.
+
+    Raises:
+        ValueError: it has 4 GiB or more.
+    """
+    if len(payload) > 0xFFFF_FFFF:
+        raise ValueError(f"a frame holds less than 4 GiB, not {len(payload)} bytes")
+    length = LENGTH.pack(len(payload))
+    return HEADER.pack(len(payload), zlib.crc32(payload, zlib.crc32(length))) + payload
+
+
+class FrameDecoder:
+    """Turns pieces of a stream into payloads; holds at most one frame that is not whole.
+
+    max_frame: bytes of one payload; a frame that says it is larger is refused by its header. After
+    an error nothing more can be decoded: the connection is to be closed.
+
+    Raises:
+        ValueError: `max_frame` is no int from 1 up.
+    """
+
+    def __init__(self, max_frame: int = 1 << 24) -> None:
+        if type(max_frame) is not int or max_frame < 1:
+            raise ValueError(f"max_frame is a number of bytes from 1 up: {max_frame!r}")
+        self._max_frame = max_frame
+        self._buffer = bytearray()
+        self._broken: DecodeError | None = None
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that wait for the rest of their frame."""
+        return len(self._buffer)
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The payloads that are whole now, in order.
+
+        Raises:
+            DecodeError: a frame is too large, or its checksum is wrong; the payloads before it in
+                this piece are lost with the connection. Each later call raises it again.
+        """
+        if self._broken is not None:
+            raise self._broken
+        self._buffer += data
+        payloads = []
+        start = 0
+        buffer = self._buffer
+        while len(buffer) - start >= HEADER.size:
+            length, checksum = HEADER.unpack_from(buffer, start)
+            if length > self._max_frame:
+                self._refuse(f"a frame of {length} bytes, of {self._max_frame} allowed")
+            end = start + HEADER.size + length
+            if len(buffer) < end:
+                break
+            payload = bytes(buffer[start + HEADER.size : end])
+            if zlib.crc32(payload, zlib.crc32(buffer[start : start + 4])) != checksum:
+                self._refuse("the checksum of a frame is wrong")
+            payloads.append(payload)
+            start = end
+        if start:
+            del buffer[:start]
+        return payloads
+
+    def _refuse(self, why: str) -> None:
+        self._broken = DecodeError("$", why)
+        self._buffer.clear()
+        raise self._broken
