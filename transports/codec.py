@@ -73,6 +73,8 @@ class Codec:
         if type(max_size) is not int or max_size < 1:
             raise ValueError(f"max_size is a number of bytes from 1 up: {max_size!r}")
         self._max_size = max_size
+        # With the longest header that there can be.
+        self._most = max_size + 258
         self._resolve = resolve
         self._by_class: dict[type, _Type] = {}
         self._by_header: dict[bytes, _Type] = {}
@@ -125,13 +127,13 @@ class Codec:
         Raises:
             DecodeError: they are none, or none of a known type and version.
         """
+        if len(data) > self._most:
+            raise DecodeError("$", f"{len(data)} bytes are more than one message may have")
         # The whole header is the key: name and version are looked at only if it is not known.
         start = data[0] + 3 if data else 0
         known = self._by_header.get(data[:start])
         if known is None:
             raise self._unknown(data)
-        if len(data) > self._max_size + start:
-            raise DecodeError("$", f"{len(data)} bytes are more than one message may have")
         try:
             return known.decode(data[start:])
         except DecodeError:
