@@ -17,7 +17,6 @@ from actors.env import Env
 from actors.errors import brief
 from actors.system import ActorSystem
 from actors.testing.clock import VirtualClock
-from actors.testing.deadlock import guard
 
 T = TypeVar("T")
 Sort = Literal["message", "reply", "checkpoint"]
@@ -257,7 +256,7 @@ def _run_once(
 
     try:
         with deterministic_scheduling(seed), _recorded_systems() as systems:
-            value = trio.run(guard, main, clock=VirtualClock(), instruments=[limit])
+            value = trio.run(main, clock=VirtualClock(), instruments=[limit])
         for system in systems:
             missing = system.ledger.missing
             assert missing == 0, f"{missing} messages of {system} are missing: {system.ledger}"
