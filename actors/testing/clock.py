@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
 import trio.testing
@@ -13,7 +12,7 @@ from actors.threads import threads_at_work
 from actors.timers import check_seconds
 
 if TYPE_CHECKING:
-    from actors.testing.deadlock import Deadlock
+    from actors.testing.deadlock import Deadlock, Guard
 
 IO_GRACE: Final = 0.02
 """Real seconds that sockets are given, where tasks wait for them, before time jumps."""
@@ -25,10 +24,21 @@ NEVER: Final = 1e6
 
 
 class _Steps(trio.abc.Instrument):
-    """Notes that a task has run."""
+    """Notes that a task has run, and puts the main task under the oracle."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: VirtualClock) -> None:
         self.any = True
+        self._clock = clock
+        self._has_main = False
+
+    def task_spawned(self, task: trio.lowlevel.Task) -> None:
+        # Trio's own first task has no nursery; the next one is what trio.run was called with.
+        if not self._has_main and task.parent_nursery is not None:
+            from actors.testing.deadlock import Guard
+
+            self._has_main = True
+            guarded: Any = Guard(self._clock).around(task.coro)
+            task.coro = guarded
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
         self.any = True
@@ -45,17 +55,21 @@ class VirtualClock(trio.abc.Clock):
     While a thread of trio's default limiter works, time stands still: what takes real time takes no
     virtual one. Where tasks wait for sockets, these get 20 ms of real time before each jump, since
     nobody can know whether something is under way. When every task waits, nothing is due and
-    neither thread nor socket can wake one, the run is over: see `deadlock`.
+    neither thread nor socket can wake one, the run is cancelled and raises Deadlock. With
+    auto=False nothing is ever due then: who would call `advance` waits too.
+
+    Not known, so not waited for: threads and processes that trio did not start.
+
+    Attributes: `deadlock`: the newest Deadlock of this run, or None.
     """
 
     def __init__(self, *, auto: bool = True) -> None:
         self.auto = auto
         self._now = 0.0
-        self._steps = _Steps()
+        self._steps = _Steps(self)
         self._waited = False
-        self._on_deadlock: Callable[[], None] | None = None
+        self._guards: list[Guard] = []
         self.deadlock: Deadlock | None = None
-        """The deadlock that this clock has found."""
 
     # -- for trio
 
@@ -63,6 +77,8 @@ class VirtualClock(trio.abc.Clock):
         """A run begins."""
         self._now = 0.0
         self.deadlock = None
+        self._guards.clear()
+        self._steps = _Steps(self)
         trio.lowlevel.add_instrument(self._steps)
 
     def current_time(self) -> float:
@@ -77,19 +93,17 @@ class VirtualClock(trio.abc.Clock):
             # First those who wait for all tasks to be blocked: they come before time does.
             self._steps.any = self._waited = False
             return GLANCE
-        if not self.auto:
-            return NEVER
         if threads_at_work():
             return IO_GRACE
+        stands = deadline == math.inf or not self.auto
         if tasks_waiting_for_io():
-            if deadline == math.inf:
+            if stands:
                 return NEVER
             if not self._waited:
                 self._waited = True
                 return IO_GRACE
-        if deadline == math.inf:
-            self._report_deadlock()
-            return GLANCE
+        if stands:
+            return self._nobody_acts()
         self._waited = False
         self._now = deadline
         return 0.0
@@ -99,38 +113,48 @@ class VirtualClock(trio.abc.Clock):
     async def advance(self, seconds: float) -> None:
         """Move time, deadline by deadline, letting everything settle at each one.
 
-        When it returns, all that was due has happened, in order.
+        When it returns, all that was due has happened, in order. Threads that trio started are
+        waited for at each one; where tasks wait for sockets, these get 10 ms of real time.
 
         Raises:
             ValueError, TypeError: `seconds` is no finite number from 0 up.
         """
         target = self._now + check_seconds(seconds, "seconds")
         while True:
-            await trio.testing.wait_all_tasks_blocked()
+            await self._settle()
             ahead = trio.lowlevel.current_statistics().seconds_to_next_deadline
             if self._now + ahead > target:
                 break
             self._now += max(ahead, 0.0)
         self._now = target
+        await self._settle()
+
+    async def _settle(self) -> None:
         await trio.testing.wait_all_tasks_blocked()
+        looked = False
+        while threads_at_work() or (not looked and tasks_waiting_for_io()):
+            # Real time, since no deadline is set; below IO_GRACE, so that it ends before a jump.
+            looked = not threads_at_work()
+            await trio.testing.wait_all_tasks_blocked(IO_GRACE / 2)
 
     # -- deadlocks
 
-    def _report_deadlock(self) -> None:
-        from actors.testing.deadlock import find_deadlock
+    def _nobody_acts(self) -> float:
+        from actors.testing.deadlock import find_deadlock, waits_outside
 
-        if self.deadlock is not None:
-            # Its tasks have been cancelled, and hang all the same: nothing more can be done.
-            raise self.deadlock
-        self.deadlock = find_deadlock()
-        if self._on_deadlock is None:
-            raise self.deadlock
-        self._on_deadlock()
+        if waits_outside():
+            return NEVER
+        self.deadlock = found = find_deadlock()
+        # The innermost first. One that was cancelled, and hangs all the same, is given up.
+        for guard in reversed(self._guards):
+            if guard.cancel(found):
+                return GLANCE
+        raise found
 
 
 def tasks_waiting_for_io() -> bool:
     """Whether a task waits for a socket (trio itself waits for one, to be woken by threads)."""
-    statistics = trio.lowlevel.current_statistics().io_statistics
-    reading = getattr(statistics, "tasks_waiting_read", 1)
-    writing = getattr(statistics, "tasks_waiting_write", 0)
-    return reading + writing > 1
+    statistics: Any = trio.lowlevel.current_statistics().io_statistics
+    # Where trio is built on kqueue, there is one count of them all.
+    kinds = ("tasks_waiting_read", "tasks_waiting_write", "tasks_waiting")
+    return sum(getattr(statistics, kind, 0) for kind in kinds) > 1

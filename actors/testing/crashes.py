@@ -17,7 +17,6 @@ from actors.env import Env
 from actors.errors import brief
 from actors.system import ActorSystem
 from actors.testing.clock import VirtualClock
-from actors.testing.deadlock import guard
 
 T = TypeVar("T")
 Sort = Literal["message", "reply", "checkpoint"]
@@ -76,7 +75,8 @@ def crash_every_step(
         ...; as a handler, `started()`, `stopped()` or `restarting()` goes on after its first
         checkpoint; .... Each run has one crash only.
     only: run just this step.
-    most_task_steps: a run that takes more of trio's steps is taken for one that does not end.
+    most_task_steps: a run that takes more of trio's steps is taken for one that does not end, and
+        is cancelled; after as many again it is torn, and leaves its coroutines to the collector.
 
     Each run has virtual time, trio's tasks in an order that `seed` decides, and the deadlock
     oracle. So it can be repeated. It is a plain function, for a plain test: it calls `trio.run`.
@@ -121,6 +121,23 @@ class _Crash:
         self.number = number
         self.counts: dict[Sort, int] = dict.fromkeys(SORTS, 0)
         self.where: str | None = None
+        self._inside: set[int] = set()
+
+    @contextlib.contextmanager
+    def entered(self, actor: Actor) -> Iterator[bool]:
+        """Whether a handler or hook that begins is the outermost one: only that has steps.
+
+        One that is called by another (`super().receive(m)`, `self.receive(m)` from a handler that
+        was become) is a part of it, and the actor has one message in hand.
+        """
+        outermost = id(actor) not in self._inside
+        if outermost:
+            self._inside.add(id(actor))
+        try:
+            yield outermost
+        finally:
+            if outermost:
+                self._inside.discard(id(actor))
 
     def step(self, sort: Sort, actor: Actor, method: str, message: object) -> None:
         if self.where is not None:
@@ -168,7 +185,9 @@ class _Stepped:
 def _injected(crash: _Crash, classes: Sequence[type[Actor]]) -> Iterator[None]:
     """Wrap the handlers and hooks of these classes for a while."""
     before = [
-        (cls, name, cls.__dict__.get(name)) for cls in classes for name in ("receive", *HOOKS)
+        (cls, name, cls.__dict__.get(name), getattr(cls, name))
+        for cls in dict.fromkeys(classes)
+        for name in ("receive", *HOOKS)
     ]
     become = Context.become
 
@@ -182,8 +201,7 @@ def _injected(crash: _Crash, classes: Sequence[type[Actor]]) -> Iterator[None]:
             become(self, handler)
 
     try:
-        for cls, name, _ in before:
-            original = getattr(cls, name)
+        for cls, name, _, original in before:
             if name == "receive":
                 setattr(cls, name, _wrapped_handler(crash, original, name, original))
             elif original is not getattr(Actor, name):
@@ -192,7 +210,7 @@ def _injected(crash: _Crash, classes: Sequence[type[Actor]]) -> Iterator[None]:
         yield
     finally:
         Context.become = become  # type: ignore[method-assign]
-        for cls, name, own in before:
+        for cls, name, own, _ in before:
             if own is not None:
                 setattr(cls, name, own)
             elif name in cls.__dict__:
@@ -205,40 +223,75 @@ def _wrapped_handler(
     if is_async(like):
 
         async def handle(self: Actor, message: Any) -> Any:
-            crash.step("message", self, name, message)
-            at = functools.partial(crash.step, "checkpoint", self, name, message)
-            result = await _Stepped(handler(self, message), at)
-            crash.step("reply", self, name, message)
-            return result
+            with crash.entered(self) as outermost:
+                if not outermost:
+                    return await handler(self, message)
+                crash.step("message", self, name, message)
+                at = functools.partial(crash.step, "checkpoint", self, name, message)
+                result = await _Stepped(handler(self, message), at)
+                crash.step("reply", self, name, message)
+                return result
 
         return handle
 
     def handle_plain(self: Actor, message: Any) -> Any:
-        crash.step("message", self, name, message)
-        result = handler(self, message)
-        crash.step("reply", self, name, message)
-        return result
+        with crash.entered(self) as outermost:
+            if not outermost:
+                return handler(self, message)
+            crash.step("message", self, name, message)
+            result = handler(self, message)
+            crash.step("reply", self, name, message)
+            return result
 
     return handle_plain
 
 
 def _wrapped_hook(crash: _Crash, hook: Callable[..., Any], name: str) -> Callable[..., Any]:
     async def run(self: Actor, *args: Any) -> None:
-        at = functools.partial(crash.step, "checkpoint", self, name, None)
-        await _Stepped(hook(self, *args), at)
+        with crash.entered(self) as outermost:
+            if not outermost:
+                await hook(self, *args)
+                return
+            at = functools.partial(crash.step, "checkpoint", self, name, None)
+            await _Stepped(hook(self, *args), at)
 
     return run
 
 
 class _StepLimit(trio.abc.Instrument):
+    """Cancels a run that takes too many steps; one that takes as many again is torn."""
+
     def __init__(self, most: int) -> None:
-        self.left = most
+        self.most = most
+        self.taken = 0
         self.scope = trio.CancelScope()
 
+    @property
+    def torn(self) -> bool:
+        return self.taken >= 2 * self.most
+
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        self.left -= 1
-        if self.left == 0:
+        self.taken += 1
+        if self.taken == self.most:
             self.scope.cancel()
+
+
+class _LimitedClock(VirtualClock):
+    """Ends a run whose tasks go on and on although it was cancelled."""
+
+    def __init__(self, limit: _StepLimit) -> None:
+        super().__init__()
+        self._limit = limit
+
+    def current_time(self) -> float:
+        # What an instrument raises is only logged. Trio reads the clock in each pass of its loop,
+        # also where it never has to ask how long to sleep.
+        if self._limit.torn:
+            raise TimeoutError(
+                f"it did not end within {self._limit.most:,} steps of its tasks, "
+                "nor within as many again when it was cancelled"
+            )
+        return super().current_time()
 
 
 def _run_once(
@@ -257,7 +310,7 @@ def _run_once(
 
     try:
         with deterministic_scheduling(seed), _recorded_systems() as systems:
-            value = trio.run(guard, main, clock=VirtualClock(), instruments=[limit])
+            value = trio.run(main, clock=_LimitedClock(limit), instruments=[limit])
         for system in systems:
             missing = system.ledger.missing
             assert missing == 0, f"{missing} messages of {system} are missing: {system.ledger}"
@@ -267,7 +320,11 @@ def _run_once(
     except Exception as error:
         where = crash.where or "without any crash"
         sort = None if crash.where is None else crash.sort
-        raise NotSurvived(sort, crash.number, where, error) from error
+        cause: BaseException = error
+        if isinstance(error, trio.TrioInternalError) and error.__cause__ is not None:
+            # The clock has torn the run: it does not end, and hangs or goes on when cancelled.
+            cause = error.__cause__
+        raise NotSurvived(sort, crash.number, where, cause) from error
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ It fails the test at once, where a mock clock would spin for ever.
 
 from __future__ import annotations
 
+import functools
 import gc
 import types
 from collections.abc import Awaitable, Callable, Iterator
@@ -47,10 +48,50 @@ class Deadlock(AssertionError):
         )
 
 
+class Guard:
+    """A scope that is cancelled when its clock finds a deadlock, and raises that in its place."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        self._clock = clock
+        self._scope = trio.CancelScope()
+        self._found: Deadlock | None = None
+
+    def cancel(self, found: Deadlock) -> bool:
+        """End what runs inside. False if that was tried already, and did not help."""
+        if self._found is not None:
+            return False
+        self._found = found
+        self._scope.cancel()
+        return True
+
+    async def around(self, awaited: Awaitable[T]) -> T:
+        """Await something under this guard. Once only.
+
+        Raises:
+            Deadlock: one was found. What the cancelled code raised besides is its context.
+        """
+        results: list[T] = []
+        self._clock._guards.append(self)
+        try:
+            with self._scope:
+                results.append(await awaited)
+        except Exception as error:
+            # What no deadlock caused passes, and so does one that an inner guard has found.
+            if self._found is None or isinstance(error, Deadlock):
+                raise
+            raise self._found  # noqa: B904 - it comes of the deadlock, and did not cause it
+        finally:
+            self._clock._guards.remove(self)
+        if self._found is not None:
+            raise self._found
+        return results[0]
+
+
 async def guard(function: Callable[..., Awaitable[T]], *args: Any) -> T:
     """Run an async function; if the run's VirtualClock finds a deadlock, cancel it and raise that.
 
-    With another clock it just runs it.
+    The whole of a run in virtual time is guarded already: this is for a part of it, such as one
+    test, whose fixtures then still end in order. With another clock it just runs it.
 
     Raises:
         Deadlock: nobody could act any more.
@@ -58,31 +99,28 @@ async def guard(function: Callable[..., Awaitable[T]], *args: Any) -> T:
     clock = trio.lowlevel.current_clock()
     if not isinstance(clock, VirtualClock):
         return await function(*args)
-    results: list[T] = []
-    with trio.CancelScope() as scope:
-        clock._on_deadlock = scope.cancel
-        try:
-            results.append(await function(*args))
-        except BaseException as error:
-            if clock.deadlock is None or not _only_cancelled(error):
-                raise
-        finally:
-            clock._on_deadlock = None
-    if clock.deadlock is not None:
-        raise clock.deadlock
-    return results[0]
+    return await Guard(clock).around(function(*args))
 
 
 def run_virtually(
     function: Callable[..., Awaitable[T]], *args: Any, clock: VirtualClock | None = None
 ) -> T:
-    """`trio.run(function, *args)` in virtual time, with the deadlock oracle.
+    """`trio.run(function, *args, clock=VirtualClock())`, typed.
 
     Raises:
         Deadlock: nobody could act any more.
         Exception: whatever the function raised.
     """
-    return trio.run(guard, function, *args, clock=clock or VirtualClock())
+    return trio.run(functools.partial(function, *args), clock=clock or VirtualClock())
+
+
+def waits_outside() -> bool:
+    """Whether a task waits for what comes by real time alone, or from a thread."""
+    return any(
+        (frame.f_globals.get("__name__"), frame.f_code.co_name) in _OUTSIDE
+        for task in _tasks()
+        for frame in _frames(task.coro)
+    )
 
 
 def find_deadlock() -> Deadlock:
@@ -103,7 +141,9 @@ def find_deadlock() -> Deadlock:
             if not any(True for _ in _pending(worker.cell)):
                 lines.append(f"  {_who(worker.cell)} waits {_where(_frames(worker.steps))}")
         elif not _waits_for_children(task):
-            lines.append(f"  task {task.name} waits {_where(_frames(task.coro))}")
+            awaited = _awaited(task)
+            what = "" if awaited is None else f", for {_for_what(awaited)}"
+            lines.append(f"  task {task.name} waits {_where(_frames(task.coro))}{what}")
     return Deadlock(waits, _cycles(waits), lines)
 
 
@@ -149,9 +189,8 @@ def _for_what(waiter: Waiter) -> str:
 
 
 def _cells() -> Iterator[Cell]:
-    """The actors of every system of this thread, in the order of their trees."""
-    dispatchers = [each for each in gc.get_objects() if type(each) is Dispatcher and each.is_open]
-    for dispatcher in sorted(dispatchers, key=lambda each: each.system.name):
+    """The actors of every system of this run, in the order of their trees."""
+    for dispatcher in sorted(_dispatchers(), key=lambda each: each.system.name):
         todo = list((dispatcher.system._root._children or {}).values())[::-1]
         while todo:
             cell = todo.pop()
@@ -159,18 +198,32 @@ def _cells() -> Iterator[Cell]:
             todo.extend(list((cell._children or {}).values())[::-1])
 
 
-def _waiting_tasks() -> Iterator[tuple[trio.lowlevel.Task, Worker | None]]:
-    """The tasks that wait, trio's own and idle workers left out; with the worker that it is."""
+def _dispatchers() -> Iterator[Dispatcher]:
+    # By their tasks, and not by the garbage collector: that does not know what is frozen.
+    for task in _tasks():
+        if _name_of(task) == "Dispatcher.run":
+            dispatcher = _local(task.coro, "self")
+            if isinstance(dispatcher, Dispatcher) and dispatcher.is_open:
+                yield dispatcher
+
+
+def _tasks() -> Iterator[trio.lowlevel.Task]:
+    """All tasks of this run, each before those in its nurseries."""
     root = trio.lowlevel.current_root_task()
     todo = [] if root is None else [root]
     while todo:
         task = todo.pop()
+        yield task
         children = [child for nursery in task.child_nurseries for child in nursery.child_tasks]
         todo.extend(sorted(children, key=lambda each: each.name, reverse=True))
-        name = getattr(getattr(task.coro, "cr_code", None), "co_qualname", "")
+
+
+def _waiting_tasks() -> Iterator[tuple[trio.lowlevel.Task, Worker | None]]:
+    """The tasks that wait, trio's own and idle workers left out; with the worker that it is."""
+    for task in _tasks():
+        name = _name_of(task)
         if name == "Workers._work":
-            frame = getattr(task.coro, "cr_frame", None)
-            worker = None if frame is None else frame.f_locals.get("worker")
+            worker = _local(task.coro, "worker")
             if worker is not None and worker.cell is not None:
                 yield task, worker
         elif name not in _OWN and not task.name.startswith("<"):
@@ -178,6 +231,30 @@ def _waiting_tasks() -> Iterator[tuple[trio.lowlevel.Task, Worker | None]]:
 
 
 _OWN: Final = ("Dispatcher.run", "Timers.run", "EntryQueue.task")
+
+_OUTSIDE: Final = (
+    ("trio._core._run", "wait_all_tasks_blocked"),
+    ("trio._threads", "to_thread_run_sync"),
+)
+"""Functions of trio that wait for real time to pass (a cushion), or for a thread of any limiter."""
+
+
+def _name_of(task: trio.lowlevel.Task) -> str:
+    return getattr(getattr(task.coro, "cr_code", None), "co_qualname", "")
+
+
+def _local(coroutine: Any, name: str) -> Any:
+    frame = getattr(coroutine, "cr_frame", None)
+    return None if frame is None else frame.f_locals.get(name)
+
+
+def _awaited(task: trio.lowlevel.Task) -> Waiter | None:
+    """What of an actor the task waits for, if that is what it waits for."""
+    for frame in _frames(task.coro):
+        if frame.f_code is Waiter.wait_in_task.__code__:
+            waiter = frame.f_locals.get("self")
+            return waiter if isinstance(waiter, Waiter) else None
+    return None
 
 
 def _frames(awaited: Any) -> Iterator[types.FrameType]:
@@ -209,9 +286,3 @@ def _where(frames: Iterator[types.FrameType]) -> str:
             file = frame.f_code.co_filename.replace("\\", "/").rpartition("/")[2]
             place = f"in {frame.f_code.co_name}, {file}:{frame.f_lineno}"
     return place
-
-
-def _only_cancelled(error: BaseException) -> bool:
-    if isinstance(error, BaseExceptionGroup):
-        return all(map(_only_cancelled, error.exceptions))
-    return isinstance(error, trio.Cancelled)

@@ -12,7 +12,7 @@ from actors.ref import ActorRef
 
 @attrs.frozen
 class Spawned:
-    """It made a child: `context.spawn` or `context.start`."""
+    """It made an actor: `spawn` or `start` of its context (a child) or of its system."""
 
     recipe: Callable[..., Any]
     args: tuple[Any, ...]
@@ -138,6 +138,13 @@ class Replied:
     value: Any
 
 
+@attrs.frozen
+class ReplyFailed:
+    """`reply.fail(error)`: who asked is told of this error."""
+
+    error: BaseException
+
+
 Effect = (
     Spawned
     | Told
@@ -156,4 +163,5 @@ Effect = (
     | Forwarded
     | RepliesLater
     | Replied
+    | ReplyFailed
 )

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import functools
-import inspect
+import types
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-from actors.actor import Actor, actor_class
+import trio
+
+from actors.actor import Actor, actor_class, is_async
 from actors.address import Address, check_name
 from actors.context import Context
 from actors.env import Env
-from actors.errors import NameTaken, NotRunning, brief
+from actors.errors import ForgottenAwait, NameTaken, NotRunning, brief
 from actors.ref import ActorRef
 from actors.testing import effects
 from actors.timers import check_period, check_seconds
@@ -85,6 +87,7 @@ class ActorKit(Generic[ActorT]):
         self._stash: list[Any] = []
         self._message: Any = NOTHING_IN_HAND
         self._taken_over = False
+        self.system = KitSystem(self)
         self.context: KitContext = KitContext(self, self.ref(check_name(name)))
         self.actor: ActorT = cls.__new__(cls, *args, **keywords)  # type: ignore[assignment]
         self.actor.context = self.context
@@ -107,15 +110,26 @@ class ActorKit(Generic[ActorT]):
 
         Raises:
             AssertionError: the handler waits for something that needs trio.
+            ForgottenAwait: it returned a coroutine.
             Exception: whatever the handler raised.
         """
-        return self._run_now(self._begin(message), f"handler of {brief(message)}")
+        handler = self._begin(message)
+        try:
+            result = handler(message)
+            if is_async(handler):
+                result = self._run_now(result, f"handler of {brief(message)}")
+            return self._checked(handler, result)
+        finally:
+            self._message = NOTHING_IN_HAND
 
     async def handle_async(self, message: Any) -> Any:
         """As `handle`, inside trio: the handler may wait for anything."""
-        result = self._begin(message)
+        handler = self._begin(message)
         try:
-            return await result if inspect.isawaitable(result) else result
+            result = handler(message)
+            if is_async(handler):
+                result = await result
+            return self._checked(handler, result)
         finally:
             self._message = NOTHING_IN_HAND
 
@@ -135,23 +149,48 @@ class ActorKit(Generic[ActorT]):
 
     # -- inside
 
-    def _begin(self, message: Any) -> Any:
+    def _begin(self, message: Any) -> Callable[[Any], Any]:
         self._message = message
         self._taken_over = False
-        return (self._behaviour or self.actor.receive)(message)
+        return self._behaviour or self.actor.receive
 
-    def _run_now(self, result: Any, what: str) -> Any:
-        try:
-            if not inspect.iscoroutine(result):
-                return result
-            try:
-                result.send(None)
-            except StopIteration as stop:
-                return stop.value
+    def _checked(self, handler: Callable[[Any], Any], result: Any) -> Any:
+        if isinstance(result, types.CoroutineType):
             result.close()
-            raise AssertionError(f"the {what} waits for trio: `await kit.handle_async(...)`")
-        finally:
-            self._message = NOTHING_IN_HAND
+            name = getattr(handler, "__qualname__", repr(handler))
+            raise ForgottenAwait(self.context.ref, name)
+        return result
+
+    def _run_now(self, coroutine: Any, what: str) -> Any:
+        needs_trio = f"the {what} waits for trio: `await kit.handle_async(...)`"
+        try:
+            coroutine.send(None)
+        except StopIteration as stop:
+            return stop.value
+        except RuntimeError as error:
+            if trio.lowlevel.in_trio_run() or "from async context" not in str(error):
+                raise
+            # What trio's functions raise where there is no trio.
+            raise AssertionError(needs_trio) from error
+        coroutine.close()
+        raise AssertionError(needs_trio)
+
+    def _spawn(
+        self,
+        siblings: dict[str, KitRef],
+        folder: str,
+        cls: Callable[..., Actor],
+        args: tuple[Any, ...],
+        name: str | None,
+    ) -> KitRef:
+        made = actor_class(cls)
+        if name is None:
+            name = f"{made._traits.name}~{self.env.next_id()}"
+        elif check_name(name) in siblings:
+            raise NameTaken(name, siblings[name])
+        ref = siblings[name] = self.ref(folder + name)
+        self.effects.append(effects.Spawned(cls, args, ref))
+        return ref
 
     def _answer(self, ref: ActorRef, message: Any) -> Any:
         for number, (asked, value) in enumerate(self._answers):
@@ -172,13 +211,20 @@ class ActorKit(Generic[ActorT]):
         return self._message
 
 
+def _checked_ref(ref: ActorRef, what: str) -> ActorRef:
+    if not isinstance(ref, ActorRef):
+        raise TypeError(f"{what}() takes the ref of one actor, not {ref!r}")
+    return ref
+
+
 class KitTimer:
-    """As `Timer`: cancelling it is an effect."""
+    """As `Timer`: cancelling it is an effect. In a kit it is 0 o'clock all the time."""
 
     def __init__(self, kit: ActorKit[Any], effect: effects.Scheduled) -> None:
         self._kit = kit
         self._effect = effect
         self.active = True
+        self.deadline = effect.delay
 
     def cancel(self) -> None:
         """It will not happen."""
@@ -196,20 +242,45 @@ class KitReply:
 
     def reply(self, value: object = None) -> bool:
         """Give the reply, once."""
+        return self._settle(effects.Replied(value))
+
+    def fail(self, error: BaseException) -> bool:
+        """Let the ask raise, once."""
+        if not isinstance(error, BaseException):
+            raise TypeError(f"fail() takes an exception, not {error!r}")
+        return self._settle(effects.ReplyFailed(error))
+
+    def _settle(self, effect: effects.Effect) -> bool:
         if not self.wanted:
             return False
         self.wanted = False
-        self._kit.effects.append(effects.Replied(value))
+        self._kit.effects.append(effect)
         return True
 
 
 class KitSystem:
-    """What an actor under test sees of a system: refs by address, and an Env."""
+    """What an actor under test sees of a system: refs by address, an Env, top-level actors."""
 
     def __init__(self, kit: ActorKit[Any]) -> None:
         self._kit = kit
+        self._children: dict[str, KitRef] = {}
         self.name = "kit"
         self.env = kit.env
+
+    @property
+    def children(self) -> tuple[ActorRef, ...]:
+        """The top-level actors that were spawned."""
+        return tuple(self._children.values())
+
+    def spawn(self, cls: Callable[..., Actor], *args: Any, name: str | None = None) -> ActorRef:
+        """A top-level actor, as an effect."""
+        return self._kit._spawn(self._children, "", cls, args, name)
+
+    async def start(
+        self, cls: Callable[..., Actor], *args: Any, name: str | None = None
+    ) -> ActorRef:
+        """The same: nothing is started."""
+        return self.spawn(cls, *args, name=name)
 
     def at(self, address: str | Address) -> KitRef:
         """A ref by address; the same one for the same path."""
@@ -236,7 +307,7 @@ class KitContext(Context):
 
     @property
     def system(self) -> Any:
-        return KitSystem(self._kit)
+        return self._kit.system
 
     @property
     def parent(self) -> ActorRef | None:
@@ -251,14 +322,7 @@ class KitContext(Context):
         return self.incarnation_number
 
     def spawn(self, cls: Callable[..., Actor], *args: Any, name: str | None = None) -> ActorRef:
-        made = actor_class(cls)
-        if name is None:
-            name = f"{made._traits.name}~{self._kit.env.next_id()}"
-        elif check_name(name) in self._children:
-            raise NameTaken(name, self._children[name])
-        ref = self._children[name] = self._kit.ref(f"{self._ref.address.path}/{name}")
-        self._record(effects.Spawned(cls, args, ref))
-        return ref
+        return self._kit._spawn(self._children, f"{self._ref.address.path}/", cls, args, name)
 
     async def start(
         self, cls: Callable[..., Actor], *args: Any, name: str | None = None
@@ -266,13 +330,13 @@ class KitContext(Context):
         return self.spawn(cls, *args, name=name)
 
     def watch(self, ref: ActorRef) -> None:
-        self._record(effects.Watched(ref))
+        self._record(effects.Watched(_checked_ref(ref, "watch")))
 
     def unwatch(self, ref: ActorRef) -> None:
         self._record(effects.Unwatched(ref))
 
     def link(self, ref: ActorRef) -> None:
-        self._record(effects.Linked(ref))
+        self._record(effects.Linked(_checked_ref(ref, "link")))
 
     def unlink(self, ref: ActorRef) -> None:
         self._record(effects.Unlinked(ref))
@@ -318,7 +382,8 @@ class KitContext(Context):
         return KitReply(self._kit)
 
     def forward(self, ref: ActorRef) -> None:
-        self._record(effects.Forwarded(ref, self._kit._in_hand("forward")))
+        message = self._kit._in_hand("forward")
+        self._record(effects.Forwarded(_checked_ref(ref, "forward"), message))
         self._kit._taken_over = True
 
     def stop(self) -> None:

@@ -4,7 +4,8 @@ Fixtures (with pytest-trio, or another runner that takes clocks from fixtures):
     system: an ActorSystem "test", entered. When the test has ended it is left, and the test fails
         if a message is not accounted for, or a task is left over. Options:
         `@pytest.mark.system(max_restarts=None)`.
-    virtual_clock, manual_clock: a VirtualClock that jumps, or is moved by `advance`.
+    virtual_clock, manual_clock: a VirtualClock that jumps, or is moved by `advance`. pytest-trio
+        takes a clock from the test's own arguments only: name it there.
 
 Under a VirtualClock a test that can never go on fails at once (`Deadlock`). A failed test that used
 `system` says its seed; `--trouper-seed N` runs it with that one again.
@@ -63,6 +64,11 @@ async def system(request: pytest.FixtureRequest) -> AsyncIterator[ActorSystem]:
     from actors.system import ActorSystem
 
     marker = request.node.get_closest_marker("system")
+    if marker is not None and marker.args:
+        raise TypeError(
+            f"@pytest.mark.system takes named options for ActorSystem, not {marker.args!r}: "
+            "write @pytest.mark.system(max_restarts=None)"
+        )
     options: dict[str, Any] = dict(marker.kwargs) if marker is not None else {}
     options.setdefault("env", Env(request.config.getoption("--trouper-seed")))
     seed = options["env"].seed

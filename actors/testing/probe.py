@@ -13,6 +13,7 @@ from actors.ask import Reply
 from actors.errors import brief
 from actors.ref import ActorRef
 from actors.system import ActorSystem
+from actors.timers import check_seconds
 
 T = TypeVar("T")
 
@@ -55,6 +56,7 @@ class Probe:
         self._messages: list[Any] = []
         self._answer = reply
         self._arrived, self._arrivals = trio.open_memory_channel[tuple[Any, Reply | None]](math.inf)
+        self._taken: Any = None
         self._last: Reply | None = None
         self._actor: Actor
         self.ref: ActorRef = system.spawn(_Recording, self, name=name)
@@ -70,10 +72,12 @@ class Probe:
         """Wait for the next message, which must be a `kind` (for which `where` is true); return it.
 
         Raises:
-            AssertionError: another message came, or none within so many seconds.
+            AssertionError: another message came, or none within so many seconds. With 0, what has
+                come already is still looked at.
+            ValueError, TypeError: `within` is no finite number from 0 up.
         """
-        with trio.move_on_after(within):
-            message, self._last = await self._arrivals.receive()
+        if await self._next(within):
+            message = self._taken
             if not isinstance(message, kind) or (where is not None and not where(message)):
                 what = "" if isinstance(message, kind) else f"a {type(message).__name__}, "
                 raise AssertionError(
@@ -91,11 +95,11 @@ class Probe:
 
         Raises:
             AssertionError: a message came.
+            ValueError, TypeError: `within` is no finite number from 0 up.
         """
-        with trio.move_on_after(within):
-            message, self._last = await self._arrivals.receive()
+        if await self._next(within):
             raise AssertionError(
-                f"{self.ref} expected nothing and got {brief(message)}{self._before()}"
+                f"{self.ref} expected nothing and got {brief(self._taken)}{self._before()}"
             )
 
     def reply(self, value: Any = None) -> None:
@@ -111,8 +115,21 @@ class Probe:
         """Be told Terminated(ref, reason) when it ends."""
         self._actor.context.watch(ref)
 
+    async def _next(self, within: float) -> bool:
+        """Take the next message, if one comes in time."""
+        check_seconds(within, "within")
+        try:
+            self._taken, self._last = self._arrivals.receive_nowait()
+        except trio.WouldBlock:
+            with trio.move_on_after(within):
+                self._taken, self._last = await self._arrivals.receive()
+                return True
+            return False
+        await trio.lowlevel.checkpoint()
+        return True
+
     def _expected(self, kind: type[Any], where: object) -> str:
-        return f"a {kind.__name__}" + (" that fits" if where is not None else "")
+        return f"a {getattr(kind, '__name__', kind)}" + (" that fits" if where is not None else "")
 
     def _before(self, newest: int = 1) -> str:
         waiting = self._arrivals.statistics().current_buffer_used

@@ -9,10 +9,21 @@ from typing import Any
 import pytest
 import trio
 
-from actors import Actor, Context, NameTaken, NotAnActor, NotRunning, message
+from actors import (
+    Actor,
+    ActorRef,
+    Context,
+    ForgottenAwait,
+    NameTaken,
+    NotAnActor,
+    NotRunning,
+    Reply,
+    Timer,
+    message,
+)
 from actors.testing import ActorKit, effects
 from actors.testing.kit import KitContext
-from tests.actors.kit import Doer
+from tests.actors.kit import Doer, PlainDoer
 
 
 @message
@@ -164,6 +175,9 @@ def test_misuse_is_as_in_the_real_context() -> None:
         ActorKit(int)  # type: ignore[type-var]
     with pytest.raises(ValueError, match="delay"):
         kit.context.after(-1, "x")
+    for method in ("watch", "link"):
+        with pytest.raises(TypeError, match="takes the ref of one actor, not 'x'"):
+            getattr(kit.context, method)("x")
     with pytest.raises(TypeError, match="become"):
         kit.context.become(3)  # type: ignore[arg-type]
 
@@ -178,16 +192,103 @@ def test_hooks_are_run_by_the_test() -> None:
     assert kit.effects == [effects.Scheduled(60.0, "tick", 60.0)]
 
 
-def test_the_context_has_all_that_the_real_one_has() -> None:
-    def public(cls: type) -> dict[str, Any]:
-        return {
-            name: inspect.signature(value) if callable(value) else type(value)
-            for name, value in vars(cls).items()
-            if not name.startswith("_")
-        }
+def test_what_the_kit_gives_has_all_that_the_real_ones_have() -> None:
+    kit = ActorKit(Busy)
+    given: dict[str, Any] = {}
+    kit.handle(
+        lambda _: given.update(reply=kit.context.reply_later(), timer=kit.context.after(1, "x"))
+    )
+    pairs: list[tuple[type, Any]] = [
+        (Context, kit.context),
+        (ActorRef, kit.ref("x")),
+        (Reply, given["reply"]),
+        (Timer, given["timer"]),
+    ]
+    for real, kits in pairs:
+        for name in filter(lambda name: not name.startswith("_"), dir(real)):
+            assert hasattr(kits, name), (real, name)
+            method = getattr(real, name)
+            if inspect.isfunction(method):
+                same = getattr(type(kits), name)
+                assert _parameters(method) == _parameters(same), (real, name)
+                assert inspect.iscoroutinefunction(method) == inspect.iscoroutinefunction(same)
+    # Whatever it does not define itself would look for a real actor.
+    names = {name for name in vars(Context) if not name.startswith("_")}
+    assert names <= set(vars(KitContext))
 
-    real, kits = public(Context), public(KitContext)
-    assert set(real) <= set(kits)
-    for name, signature in real.items():
-        if isinstance(signature, inspect.Signature):
-            assert list(signature.parameters) == list(kits[name].parameters), name
+
+def _parameters(method: Any) -> Any:
+    return inspect.signature(method).parameters
+
+
+def test_the_system_that_it_sees_makes_top_level_actors() -> None:
+    kit = ActorKit(Busy)
+
+    async def spawns(_: Any) -> Any:
+        system = kit.context.system
+        return system.spawn(Doer, 1, name="logger"), await system.start(Doer)
+
+    logger, other = kit.handle(spawns)
+    assert (str(logger), str(other)) == ("actor://kit/logger", "actor://kit/doer~1")
+    assert kit.system.children == (logger, other)
+    assert kit.effects == [
+        effects.Spawned(Doer, (1,), logger),
+        effects.Spawned(Doer, (), other),
+    ]
+    with pytest.raises(NameTaken):
+        kit.context.system.spawn(Doer, name="logger")
+
+
+def test_a_taken_over_reply_can_be_made_to_fail_once() -> None:
+    kit = ActorKit(Busy)
+    error = ValueError("no")
+
+    def fails(_: Any) -> Any:
+        reply = kit.context.reply_later()
+        with pytest.raises(TypeError, match="takes an exception"):
+            reply.fail("no")  # type: ignore[arg-type]
+        return reply.fail(error), reply.wanted, reply.fail(error), reply.reply(1)
+
+    assert kit.handle(fails) == (True, False, False, False)
+    assert kit.effects == [effects.RepliesLater(fails), effects.ReplyFailed(error)]
+
+
+async def test_a_forgotten_await_is_told_as_in_a_system() -> None:
+    async def work() -> int:
+        return 7
+
+    class Forgets(Actor):
+        def receive(self, message: Any) -> Any:
+            return work()
+
+    class ForgetsToo(Actor):
+        async def receive(self, message: Any) -> Any:
+            return work()
+
+    for cls in (Forgets, ForgetsToo):
+        kit = ActorKit(cls)
+        with pytest.raises(ForgottenAwait, match=r"receive of actor://kit/actor"):
+            kit.handle(1)
+        with pytest.raises(ForgottenAwait):
+            await kit.handle_async(1)
+
+
+def test_a_handler_that_failed_has_no_message_in_hand() -> None:
+    kit = ActorKit(PlainDoer)
+    with pytest.raises(ZeroDivisionError):
+        kit.handle(lambda _: 1 / 0)
+    with pytest.raises(NotRunning):
+        kit.context.stash()
+
+
+def test_without_trio_it_says_that_trio_is_needed() -> None:
+    async def sleeps(_: Any) -> None:
+        await trio.sleep(1)
+
+    async def fails(_: Any) -> None:
+        raise RuntimeError("its own")
+
+    with pytest.raises(AssertionError, match="waits for trio: `await kit.handle_async"):
+        ActorKit(Busy).handle(sleeps)
+    with pytest.raises(RuntimeError, match="its own"):
+        ActorKit(Busy).handle(fails)

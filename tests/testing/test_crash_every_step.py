@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -164,6 +167,87 @@ def test_a_run_that_does_not_end_is_found() -> None:
 
     with pytest.raises(NotSurvived, match="did not end within 2,000 steps"):
         crash_every_step(app, Careful, most_task_steps=2_000)
+
+
+def test_a_run_that_does_not_end_when_cancelled_either_is_found(repository: Path) -> None:
+    # In a process of its own: the run is torn, and leaves its coroutines to the collector.
+    program = """
+import trio
+from actors import Actor, ActorSystem
+from actors.testing import NotSurvived, crash_every_step
+
+class Stubborn(Actor):
+    async def receive(self, wait):
+        with trio.CancelScope(shield=True):
+            while True:
+                await wait()
+
+def app(wait):
+    async def app(env):
+        async with ActorSystem("s", env=env) as system:
+            await system.spawn(Stubborn).ask(wait, timeout=None)
+    return app
+
+for wait in (trio.lowlevel.checkpoint, trio.sleep_forever):
+    try:
+        crash_every_step(app(wait), Stubborn, most_task_steps=1_000)
+    except NotSurvived as broken:
+        print(broken.where, "|", type(broken.cause).__name__, "|", broken.cause)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        cwd=repository,
+        check=False,
+    )
+    lines = done.stdout.splitlines()
+    assert lines[0] == (
+        "without any crash | TimeoutError | it did not end within 1,000 steps of its tasks, "
+        "nor within as many again when it was cancelled"
+    )
+    assert lines[1].startswith("without any crash | Deadlock | every task waits")
+
+
+def test_a_handler_that_is_called_by_another_one_is_a_part_of_it() -> None:
+    class Base(Actor):
+        async def started(self) -> None:
+            await trio.sleep(1)
+
+        async def receive(self, message: Any) -> None:
+            await trio.sleep(1)
+
+    class Inherits(Base):
+        """Has nothing of its own."""
+
+    class Calls(Base):
+        async def started(self) -> None:
+            await super().started()
+
+        async def receive(self, message: Any) -> None:
+            await super().receive(message)
+
+    class Becomes(Base):
+        __hash__ = None  # type: ignore[assignment]
+
+        async def receive(self, message: Any) -> None:
+            await super().receive(message)
+            self.context.become(self.receive)
+
+    def app(cls: type[Actor]) -> Any:
+        async def app(env: Env) -> None:
+            async with ActorSystem("s", env=env) as system:
+                ref = system.spawn(cls)
+                ref.tell(1)
+                ref.tell(2)
+
+        return app
+
+    once_each = Survived(messages=2, replies=2, checkpoints=3)
+    for cls in (Inherits, Calls, Becomes):
+        assert crash_every_step(app(cls), Base, cls, cls) == once_each
+        assert crash_every_step(app(cls), cls, Base) == once_each
 
 
 def test_two_runs_have_the_same_steps_in_the_same_order() -> None:

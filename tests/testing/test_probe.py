@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from actors import AskTimeout, ExitReason, Terminated
 from actors.testing import Probe
@@ -42,6 +43,32 @@ async def test_what_comes_instead_is_said(autojump_clock: Any) -> None:
         probe.ref.tell("x")
         with pytest.raises(AssertionError, match="expected nothing and got 'x'"):
             await probe.expect_none()
+
+
+async def test_what_has_come_already_is_there_within_no_time(autojump_clock: Any) -> None:
+    async with Checked("s") as system:
+        probe = Probe(system)
+        probe.ref.tell(1)
+        probe.ref.tell(2)
+        await trio.testing.wait_all_tasks_blocked()
+        assert await probe.expect(int, within=0) == 1
+        with pytest.raises(AssertionError, match="nothing and got 2"):
+            await probe.expect_none(within=0)
+        with pytest.raises(AssertionError, match="an? int and got nothing within 0 s"):
+            await probe.expect(int, within=0)
+        for within in (-1, float("inf")):
+            with pytest.raises(ValueError, match="within"):
+                await probe.expect(int, within=within)
+
+
+async def test_one_of_several_types_can_be_expected(autojump_clock: Any) -> None:
+    async with Checked("s") as system:
+        probe = Probe(system)
+        probe.ref.tell(b"x")
+        probe.ref.tell(3)
+        assert await probe.expect(str | bytes) == b"x"  # type: ignore[arg-type]
+        with pytest.raises(AssertionError, match=r"a str \| bytes and got a int, 3"):
+            await probe.expect(str | bytes)  # type: ignore[arg-type]
 
 
 async def test_it_answers_asks_by_hand_or_by_a_function(autojump_clock: Any) -> None:

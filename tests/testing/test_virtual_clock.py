@@ -108,6 +108,34 @@ def test_time_moved_by_hand_goes_deadline_by_deadline() -> None:
     run_virtually(main, clock=VirtualClock(auto=False))
 
 
+def test_time_moved_by_hand_waits_for_threads_and_sockets() -> None:
+    log: list[Any] = []
+
+    async def main() -> None:
+        clock = trio.lowlevel.current_clock()
+        assert isinstance(clock, VirtualClock)
+        ours, theirs = (trio.socket.from_stdlib_socket(s) for s in socket.socketpair())
+
+        async def works_in_a_thread() -> None:
+            await trio.sleep(1)
+            await trio.to_thread.run_sync(time.sleep, 0.05)
+            log.append(("thread", trio.current_time()))
+            await theirs.send(b"x")
+
+        async def reads() -> None:
+            await ours.recv(1)
+            log.append(("socket", trio.current_time()))
+
+        with ours, theirs:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(works_in_a_thread)
+                nursery.start_soon(reads)
+                await clock.advance(5)
+                assert log == [("thread", 1), ("socket", 1)]
+
+    run_virtually(main, clock=VirtualClock(auto=False))
+
+
 def test_timers_of_actors_are_on_the_same_clock() -> None:
     async def main() -> list[float]:
         beats: list[float] = []
