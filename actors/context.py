@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from actors import handling
 from actors.ask import Ask, Reply
+from actors.ref import check_ref
 from actors.timers import Timer, check_period, check_seconds
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class Context:
             TypeError: `ref` is no ref of an actor that can be watched.
         """
         self._cell._dispatcher.check_thread("watch")
-        ref._watched_by(self._cell)
+        check_ref(ref, "watch")._watched_by(self._cell)
 
     def unwatch(self, ref: ActorRef) -> None:
         """No longer. A notice that has not been handled yet is taken back."""
@@ -93,7 +94,7 @@ class Context:
             TypeError: `ref` is no ref of an actor that can be linked.
         """
         self._cell._dispatcher.check_thread("link")
-        ref._linked_by(self._cell)
+        check_ref(ref, "link")._linked_by(self._cell)
 
     def unlink(self, ref: ActorRef) -> None:
         """No longer. A link that has broken already stays so."""

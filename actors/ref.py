@@ -138,3 +138,14 @@ class ActorRef(abc.ABC):
 
     def __str__(self) -> str:
         return str(self.address)
+
+
+def check_ref(ref: object, what: str) -> ActorRef:
+    """Return `ref`.
+
+    Raises:
+        TypeError: it is no ref.
+    """
+    if not isinstance(ref, ActorRef):
+        raise TypeError(f"{what}() takes the ref of one actor, not {ref!r}")
+    return ref

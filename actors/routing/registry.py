@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from actors.address import Address, check_name
 from actors.errors import InvalidAddress
-from actors.ref import ActorRef
+from actors.ref import ActorRef, check_ref
 from actors.routing.queues import Queues
 from actors.routing.services import ServiceRef, Services
 from actors.routing.topics import TopicRef, Topics
@@ -46,7 +46,7 @@ class Registry:
             ActorStopped: the actor has stopped.
             TypeError: `ref` is no ref of one actor.
         """
-        self._topics.subscribe(_path_of(pattern, "topic"), _checked(ref))
+        self._topics.subscribe(_path_of(pattern, "topic"), check_ref(ref, "subscribe"))
 
     def unsubscribe(self, pattern: str | Address, ref: ActorRef) -> None:
         """End that one subscription. Not subscribed is no error."""
@@ -84,17 +84,13 @@ class Registry:
             ActorStopped, TypeError: as `subscribe`.
             ValueError: `weight` is no int from 1 up.
         """
-        self._services.register(_path_of(address, "service"), _checked(ref), weight, version)
+        self._services.register(
+            _path_of(address, "service"), check_ref(ref, "register"), weight, version
+        )
 
     def unregister(self, address: str | Address, ref: ActorRef) -> None:
         """No longer. Not registered is no error."""
         self._services.unregister(_path_of(address, "service"), ref)
-
-
-def _checked(ref: ActorRef) -> ActorRef:
-    if not isinstance(ref, ActorRef):
-        raise TypeError(f"the ref of an actor is needed here, not {ref!r}")
-    return ref
 
 
 def _path_of(address: str | Address, scheme: str) -> str:

@@ -9,6 +9,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from actors import (
+    ActorFailed,
     ActorRef,
     DeadLetterReason,
     Directive,
@@ -172,8 +173,12 @@ async def test_a_link_made_in_started_to_one_that_always_fails_does_not_hang() -
         assert ref.incarnation > 2  # type: ignore[attr-defined]
 
 
-async def test_only_an_actor_can_be_linked() -> None:
-    async with Checked("s") as system:
+async def test_only_an_actor_can_be_linked_or_watched() -> None:
+    async with Checked("s", max_restarts=None) as system:
+        ref = system.spawn(Doer)
+        for method in ("link", "watch"):
+            with pytest.raises(ActorFailed, match=f"{method}.. takes the ref of one actor"):
+                await ref.ask(lambda actor, method=method: getattr(actor.context, method)("me"))
         ref = system.spawn(Doer)
         assert await ref.ask(lambda actor: actor.context.link(actor.context.ref)) is None
         assert ref.incarnation == 1  # type: ignore[attr-defined]
