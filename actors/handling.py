@@ -125,6 +125,7 @@ async def forward_when_room(cell: Cell, target: Cell) -> None:
     Raises:
         AskCycle: waiting could never end, because the target waits for this actor (if it has
             failed, for its decision).
+        ActorStopped: the target stopped while this waited; the message is still this actor's.
     """
     message = in_hand(cell, "forward")
     asked = isinstance(message, Ask)
@@ -142,7 +143,7 @@ async def forward_when_room(cell: Cell, target: Cell) -> None:
     if has_room:
         target.tell(message)
         return
-    waiter = SendWait(target, message)
+    waiter = SendWait(target, message, comes_back=True)
     target._rare_part().senders[waiter] = None
     target._plain = None
     await cell._wait_as(cell, waiter)

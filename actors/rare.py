@@ -24,13 +24,18 @@ if TYPE_CHECKING:
 
 
 class SendWait(Waiter):
-    """A `send` that waits for room."""
+    """A `send` that waits for room.
 
-    __slots__ = ("message",)
+    comes_back: if the actor stops first, the one who waits gets ActorStopped, and still has the
+    message; otherwise that is a dead letter.
+    """
 
-    def __init__(self, target: Cell, message: object) -> None:
+    __slots__ = ("comes_back", "message")
+
+    def __init__(self, target: Cell, message: object, comes_back: bool = False) -> None:
         super().__init__(target)
         self.message = message
+        self.comes_back = comes_back
 
     def abandoned(self) -> None:
         super().abandoned()

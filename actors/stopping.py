@@ -164,16 +164,14 @@ def _turn_away_senders(cell: Cell) -> None:
         if waiter.waits is None:
             continue  # It is being cancelled, and has yet to learn of it.
         counters = cell._dispatcher.counters
-        counters.at_the_door += 1
         if isinstance(waiter, Ask):
+            counters.at_the_door += 1
             counters.rejected += 1
             waiter.stopped("it stopped before it had room")
-        elif isinstance(waiter.message, Ask):
-            # An ask that somebody passes on.
-            counters.rejected += 1
-            waiter.message.stopped("it stopped before it had room")
-            waiter.resolve()
+        elif waiter.comes_back:
+            waiter.resolve(Raised(ActorStopped(cell, waiter.message, "it stopped before")))
         else:
+            counters.at_the_door += 1
             cell._dispatcher.dead_letters.add(cell, waiter.message, DeadLetterReason.STOPPED)
             waiter.resolve()
 

@@ -289,7 +289,8 @@ async def _answer_async(cell: Cell, receive: Callable[[Any], Any], ask: Ask) -> 
     result = await receive(ask.message)
     if result is not None and result.__class__ is CoroutineType:
         raise forgotten(cell, receive, result)
-    if ask.where == "being handled":
+    # Not if it was forwarded: the other actor may be handling it by now.
+    if ask.where == "being handled" and ask.holder is cell:
         ask.answer(result)
 
 

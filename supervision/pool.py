@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from actors import Actor, AskCycle, DeadLetterReason, ExitReason, Request, message
+from actors import (
+    Actor,
+    ActorStopped,
+    AskCycle,
+    DeadLetterReason,
+    ExitReason,
+    Request,
+    message,
+)
 from actors.ask import Ask
 from actors.cell import Cell
 from actors.handling import forward_when_room, put_back
@@ -14,7 +22,7 @@ from actors.stopping import stop
 from supervision.base import BaseSupervisor, Entry
 from supervision.child import ChildSpec, child
 from supervision.kinds import Exit
-from supervision.routing import ALL, RoundRobin, Routing
+from supervision.routing import ALL, Broadcast, RoundRobin, Routing
 from supervision.strategies import OneForOne, Strategy
 from supervision.views import CountChildren, WhichChildren
 
@@ -149,10 +157,6 @@ class Pool(BaseSupervisor):
         return await self._route(message)
 
     async def _route(self, message: Any) -> None:
-        if any(entry.cell is None for entry in self._workers):
-            # One is being replaced, and its start failed: what comes meanwhile keeps its order.
-            self.context.stash()
-            return
         item = self._cell._message
         try:
             chosen = self._choose(message, item)
@@ -163,26 +167,51 @@ class Pool(BaseSupervisor):
         if len(chosen) > 1 and isinstance(item, Ask):
             self._refuse(TypeError("a pool that broadcasts has no one reply: tell or send to it"))
             return
+        if not all(map(_is_open, chosen)) or not (chosen or self._is_open_to_any()):
+            # Who is to get it ends, and is being replaced: until then, in the order of all such.
+            self.context.stash()
+            return
         for place, entry in enumerate(chosen):
             cell = entry.cell
-            assert cell is not None
             try:
+                if cell is None:
+                    raise ActorStopped(self.context.ref, message, "it is being replaced")
                 await forward_when_room(self._cell, cell)
+            except ActorStopped:
+                # It stopped while the pool waited for room in it.
+                self._put_back(item, chosen[place:])
+                return
             except AskCycle as error:
+                assert cell is not None
                 if cell._rare is not None and cell._rare.undecided:
                     # It failed while the pool waited for room: first that, then this again.
-                    self._left = (item, chosen[place:])
-                    put_back(self._cell)
+                    self._put_back(item, chosen[place:])
                     return
                 if not self._pass_to_another(cell):
                     self._give_up(cell, error)
 
+    def _is_open_to_any(self) -> bool:
+        return any(map(_is_open, self._workers))
+
+    def _put_back(self, item: Any, left: list[Entry]) -> None:
+        if not self._routing.any_worker:
+            self._left = (item, left)
+        put_back(self._cell)
+
     def _choose(self, message: Any, item: Any) -> list[Entry]:
-        """Who gets a message; or who still has to, of one that was put back."""
+        """Who gets a message; or who still has to, of one that was put back. Maybe nobody now."""
         if self._left is not None and self._left[0] is item:
-            chosen, self._left = self._left[1], None
-            return chosen
+            left = [entry for entry in self._left[1] if entry in self._workers]
+            if all(map(_is_open, left)):
+                self._left = None
+            if left or isinstance(self._routing, Broadcast):
+                # (If a resize has taken the last ones away, a broadcast is done.)
+                return left
         workers = self._workers
+        if self._routing.any_worker:
+            workers = [entry for entry in workers if _is_open(entry)]
+            if not workers:
+                return []
         number = self._routing.choose(message, len(workers), lambda each: _load(workers[each]))
         return list(workers) if number == ALL else [workers[number]]
 
@@ -208,6 +237,11 @@ class Pool(BaseSupervisor):
         dispatcher = worker._dispatcher
         dispatcher.counters.at_the_door += 1
         dispatcher.dead_letters.add(worker, message, DeadLetterReason.NEVER_ROOM)
+
+
+def _is_open(worker: Entry) -> bool:
+    """Whether it takes messages: it has not stopped, and is not about to."""
+    return worker.cell is not None and not worker.cell._closed()
 
 
 def _load(worker: Entry) -> int:

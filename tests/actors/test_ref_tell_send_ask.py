@@ -59,6 +59,25 @@ async def full(ref: ActorRef) -> trio.Event:
 # -- tell
 
 
+async def test_a_handler_that_forwards_and_goes_on_does_not_answer_in_the_others_place(
+    autojump_clock: Any,
+) -> None:
+    async with Checked("s") as system:
+        slow = system.spawn(Doer, name="slow")
+
+        async def answers_later(actor: Any) -> str:
+            await trio.sleep(5)
+            return str(actor.context.ref.name)
+
+        class Front(Doer):
+            async def receive(self, message: Any) -> Any:
+                self.context.forward(slow)
+                # Meanwhile the other one begins; this handler ends before that one does.
+                await trio.sleep(1)
+
+        assert await system.spawn(Front).ask(answers_later, timeout=None) == "slow"
+
+
 @pytest.mark.parametrize("make", [Recorder, PlainRecorder])
 async def test_tells_arrive_in_the_order_sent(make: Any) -> None:
     log: list[int] = []
