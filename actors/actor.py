@@ -155,8 +155,10 @@ class Actor:
         await self.started()
 
     async def _supervise(self, signal: ChildFailed | ChildStopped | ChildrenDue) -> None:
-        """See to a child, as supervisors do in the place of `child_failed` alone."""
-        raise NotImplementedError
+        """See to a child, as supervisors do in the place of `child_failed` alone.
+
+        The runtime calls it only where a class has one of its own.
+        """
 
 
 def is_async(handler: Any) -> bool:

@@ -198,7 +198,7 @@ class Codec:
 
     def _decode_ref(self, kind: type, value: Any) -> Any:
         if not issubclass(kind, ActorRef):
-            raise NotImplementedError(f"{kind!r} has no form on the wire")
+            raise TypeError(f"{kind!r} has no form on the wire")
         if not isinstance(value, str):
             raise ValueError(f"Expected an address, got `{type(value).__name__}`")  # noqa: TRY004
         if self._resolve is None:
