@@ -62,11 +62,15 @@ class CrashReports(Subscribers):
     `crash_report`. None is kept: tracebacks hold on to all that their frames hold.
     """
 
+    def wanted(self, level: int = logging.ERROR) -> bool:
+        """Whether anybody would see a report: to put one into words costs more than a restart."""
+        return bool(self._subscribers) or log.isEnabledFor(level)
+
     def publish(
         self, cell: Cell, failure: Failure, decision: str, level: int = logging.ERROR
     ) -> None:
         """Log and tell one. (For the runtime, before the decision is carried out.)"""
-        if not self._subscribers and not log.isEnabledFor(level):
+        if not self.wanted(level):
             return
         report = CrashReport(
             address=cell.address,

@@ -106,9 +106,9 @@ def child_failed(cell: Cell, signal: ChildFailed) -> None:
     if isinstance(directive, Escalate):
         failed(cell, signal.failure.exception, "escalated", None, signal.failure)
     else:
-        cell._dispatcher.crash_reports.publish(
-            child, signal.failure, f"its parent decides: {directive}"
-        )
+        reports = cell._dispatcher.crash_reports
+        if reports.wanted():
+            reports.publish(child, signal.failure, f"its parent decides: {directive}")
         decide(child, directive)
 
 

@@ -321,14 +321,12 @@ class BaseSupervisor(Actor):
             return
         after = max(after, self._backoff(entry, failure.exception, now))
         group = [] if entry is None else self._group(entry)
-        names = ", ".join(each.name for each in group if each is not entry)
-        dispatcher.crash_reports.publish(
-            child,
-            failure,
-            "its supervisor restarts it"
-            + (f", and {names}" if names else "")
-            + (f", in {after:.3g} s" if after else ""),
-        )
+        if dispatcher.crash_reports.wanted():
+            names = ", ".join(each.name for each in group if each is not entry)
+            decision = "its supervisor restarts it"
+            decision += f", and {names}" if names else ""
+            decision += f", in {after:.3g} s" if after else ""
+            dispatcher.crash_reports.publish(child, failure, decision)
         if len(group) < 2 and child._state is FAILED:
             decide(child, Restart(after))
             return
