@@ -22,7 +22,7 @@ from actors.failure import ChildStopped, ExitReason, Failure
 from actors.mailbox import NOTHING
 from actors.rare import Rare, SendWait
 from actors.ref import ActorRef
-from actors.states import DRAINING, RUNNING, STARTING, STOPPED, State
+from actors.states import DRAINING, FAILED, RUNNING, STARTING, STOPPED, State
 from actors.stopping import stop
 from actors.threads import current_thread
 from actors.timers import check_seconds
@@ -270,7 +270,12 @@ class Cell(CellMailbox):
 
     def _child_stopped(self, child: Cell, reason: ExitReason | Failure) -> None:
         """A child has stopped for good: a supervisor sees to it on its next turn."""
-        if self._traits.supervises and self._state in (STARTING, RUNNING, DRAINING):
+        if self._traits.supervises and self._state in (
+            STARTING,
+            RUNNING,
+            DRAINING,
+            FAILED,
+        ):
             self._rare_part().signals.append(ChildStopped(child, reason))
             self._wake()
 

@@ -133,6 +133,7 @@ def decide(cell: Cell, directive: Directive) -> None:
     rare = cell._rare_part()
     failure = rare.failure
     assert failure is not None
+    rare.undecided = False
     if rare.stop_reason is not None or rare.killed:
         return  # It is about to end, whatever its parent would have liked.
     if isinstance(directive, Resume) and failure.during in ("__init__", "started"):

@@ -46,6 +46,8 @@ def stop(cell: Cell, reason: ExitReason) -> None:
     if rare.stop_reason is not None:
         return
     rare.stop_reason = reason
+    # If it has failed, it ends now, and needs no decision.
+    rare.undecided = False
     cell._close_door()
     # What waits for room was not queued before the stop.
     _turn_away_senders(cell)

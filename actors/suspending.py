@@ -16,6 +16,7 @@ from actors.ask import find_chain
 from actors.failing import decide, end_incarnation, tell_parent
 from actors.failure import Failure, Restart
 from actors.limits import stop_limit
+from actors.ref import ActorRef
 from actors.states import (
     DRAINING,
     FAILED,
@@ -97,6 +98,8 @@ async def end_suspended(cell: Cell, rare: Rare) -> None:
     if cell._state is not FAILED:
         enter(cell, FAILED)
     rare.ending = None
+    # As one that failed: who waits for it waits for its parent, for the search of cycles.
+    rare.undecided = isinstance(cell._parent.as_ref(), ActorRef)
     tell_parent(rare)
 
 

@@ -302,7 +302,8 @@ class BaseSupervisor(Actor):
         if self.auto_shutdown == "never" or not ended.spec.significant:
             return
         if self.auto_shutdown == "all_significant" and any(
-            entry.spec.significant and entry.cell is not None for entry in self._entries.values()
+            entry.spec.significant and (entry.cell is not None or entry in self._due)
+            for entry in self._entries.values()
         ):
             return
         log.info("%s: %s has ended, so it shuts down", self.context.ref, ended.name)
@@ -397,12 +398,15 @@ class BaseSupervisor(Actor):
     async def _begin_anew(self, entry: Entry) -> bool:
         """A child that had ended, and not failed, has a new ref. Whether it could be spawned."""
         spec = entry.spec
+        entry.kept_down = False
         try:
             entry.cell = spawn(self._cell, spec.recipe, spec.args, entry.name, spec.terms)
         except Exception as error:
             now = self._cell._dispatcher.timers.clock()
             if not self._intensity.admit(now):
-                raise
+                intensity = self._intensity
+                ref = self.context.system.at(f"{self.context.ref}/{entry.name}")
+                raise TooManyRestarts(ref, intensity.max_restarts, intensity.within) from error
             log.exception("%s: %r did not start", self.context.ref, entry.name)
             self._delay = self._cell._dispatcher.timers.add(
                 self._backoff(entry, error, now),

@@ -71,8 +71,12 @@ class DynamicSupervisor(BaseSupervisor):
         Raises:
             NoSuchChild: there is none of that name.
         """
-        await super().stop_child(name)
-        self._entries.pop(name, None)
+        entry = self._entry(name)
+        try:
+            await super().stop_child(name)
+        finally:
+            if self._entries.get(name) is entry:
+                del self._entries[name]
 
     async def receive(self, message: Any) -> Any:
         """As BaseSupervisor, and StartChild."""

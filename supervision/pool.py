@@ -43,7 +43,7 @@ class _WorkerSpec(ChildSpec):
     @property
     def terms(self) -> Terms:
         return Terms(
-            self.shutdown if isinstance(self.shutdown, float) else None,
+            None if isinstance(self.shutdown, str) else self.shutdown,
             self.shutdown == "brutal",
             self.start_within,
             returns_unhandled=True,
@@ -92,7 +92,9 @@ class Pool(BaseSupervisor):
         if not isinstance(self.strategy, OneForOne):
             raise TypeError(f"the strategy of a pool is OneForOne(...), not {self.strategy!r}")
         plain = child(worker, *args, shutdown=shutdown, start_within=start_within)
-        self._spec = _WorkerSpec(
+        # What a broadcast left at one worker all the others have already.
+        make = ChildSpec if isinstance(routing, Broadcast) else _WorkerSpec
+        self._spec = make(
             plain.recipe, plain.args, None, plain.kind, False, plain.shutdown, plain.start_within
         )
         self._size = _check_size(size)
@@ -134,6 +136,8 @@ class Pool(BaseSupervisor):
             if entry.cell is not None:
                 stop(entry.cell, ExitReason.SHUTDOWN)
         self._size = size
+        # What waited for one that is no longer to be replaced.
+        self.context.unstash_all()
         return before
 
     async def _begin_due(self) -> None:

@@ -65,8 +65,10 @@ class Strategy(abc.ABC):
 
     def decide(self, exception: BaseException) -> Directive:
         """What to do about an actor that failed by this exception."""
+        is_group = isinstance(exception, BaseExceptionGroup)
         for cls in type(exception).__mro__:
-            if cls in self.decisions:
+            # (A group is an Exception too; what is said of those is said of its members.)
+            if cls in self.decisions and (not is_group or issubclass(cls, BaseExceptionGroup)):
                 return self.decisions[cls]
         if isinstance(exception, BaseExceptionGroup):
             return max(map(self.decide, exception.exceptions), key=_severity)

@@ -110,6 +110,18 @@ async def test_a_child_that_is_stopped_is_not_restarted() -> None:
         assert isinstance(caught.value.cause, NoSuchChild)
 
 
+async def test_a_child_that_waits_for_its_supervisor_is_forgotten_when_it_is_stopped(
+    autojump_clock: Any,
+) -> None:
+    async with Checked("s") as system:
+        top = await system.start(DynamicSupervisor)
+        ref = await top.ask(StartChild(child(Doer, name="a")))
+        top.tell(StopChild("a"))
+        ref.tell(lambda _: top.ask(WhichChildren(), timeout=None))
+        await trio.sleep(20)
+        assert await names(top) == []
+
+
 async def test_what_is_told_in_vain_is_logged_and_harmless(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

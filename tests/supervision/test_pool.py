@@ -311,6 +311,29 @@ async def test_a_worker_whose_replacement_does_not_start_at_first_loses_nothing(
         assert Flaky.made == 4
 
 
+async def test_a_broadcast_is_handled_once_by_each_worker_also_if_one_stops() -> None:
+    log: list[Any] = []
+    gate = trio.Event()
+
+    async def stops_for_good(actor: Any) -> None:
+        if actor.context.ref.name == "0":
+            await gate.wait()
+            raise KeyError("for good")
+
+    async with Checked("s") as system:
+        strategy = OneForOne(decisions={KeyError: Stop()})
+        pool = await system.start(
+            functools.partial(Pool, size=2, routing=Broadcast(), strategy=strategy), Worker, log
+        )
+        pool.tell(stops_for_good)
+        pool.tell("x")
+        await wait_all_tasks_blocked()
+        gate.set()
+        await wait_all_tasks_blocked()
+        assert log == [("1", "x")]
+        assert [each.message for each in system.dead_letters.recent] == ["x"]
+
+
 # -- sizes
 
 

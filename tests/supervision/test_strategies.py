@@ -47,6 +47,8 @@ def test_the_severest_decision_about_a_group_counts() -> None:
     assert decide(KeyError(), TypeError()) == Restart()
     assert decide(TypeError(), ValueError()) == Stop()
     assert decide(ValueError(), ExceptionGroup("inner", [OSError(), KeyError()])) == Escalate()
+    broad = OneForOne(decisions={Exception: Restart(), OSError: Escalate()})
+    assert broad.decide(ExceptionGroup("g", [ValueError(), OSError()])) == Escalate()
     own = OneForOne(decisions={ExceptionGroup: Resume(), ValueError: Stop()})
     assert own.decide(ExceptionGroup("g", [ValueError()])) == Resume()
 

@@ -296,6 +296,34 @@ async def test_a_handler_that_waits_for_its_supervisor_does_not_hold_up_the_rest
         assert trio.current_time() < 2
 
 
+async def test_a_start_that_asks_a_sibling_which_is_not_there_yet_fails_and_does_not_hang(
+    autojump_clock: Any,
+) -> None:
+    class Asks(Doer):
+        async def started(self) -> None:
+            if self.context.incarnation > 1:
+                await self.context.system.at("actor://s/top/family/c").ask("x", timeout=None)
+
+    async with Checked("s", max_restarts=0) as system:
+        top = await system.start(
+            Family,
+            OneForOne(decisions={TooManyRestarts: Stop()}),
+            child(
+                Family,
+                OneForAll(max_restarts=2),
+                child(Doer, name="a"),
+                child(Asks, name="b"),
+                child(Doer, name="c"),
+                name="family",
+            ),
+            name="top",
+        )
+        system.at("actor://s/top/family/a").tell(fail)
+        await trio.sleep(1)
+        # Each restart fails at once; the third one is too many, and the family is stopped.
+        assert [info.ref for info in await top.ask(WhichChildren())] == [None]
+
+
 # -- kinds
 
 
