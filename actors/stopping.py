@@ -52,6 +52,9 @@ def stop(cell: Cell, reason: ExitReason) -> None:
     # What waits for room was not queued before the stop.
     _turn_away_senders(cell)
     seconds = stop_limit(cell)
+    if rare.limit is not None:
+        # That of a restart, which a stop has overtaken.
+        rare.limit.cancel()
     rare.limit = cell._dispatcher.timers.add(
         seconds, None, functools.partial(_too_long, cell, seconds), {}
     )

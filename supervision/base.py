@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from typing import Any, ClassVar, Literal
 
-from actors import Actor, ActorRef, Escalate, ExitReason, Failure, Stop, Timer
+from actors import Actor, ActorRef, Escalate, ExitReason, Failure, Resume, Stop, Timer
 from actors.ask import Ask
 from actors.cell import Cell
 from actors.failing import ask_parent, decide, failed
@@ -256,6 +256,9 @@ class BaseSupervisor(Actor):
         entry = self._entries.get(child.name)
         if entry is not None and entry.cell is not child:
             entry = None
+        if isinstance(directive, Resume) and failure.during in ("__init__", "started"):
+            # There is no state to go on with; and a restart counts, and waits for its backoff.
+            directive = Restart()
         if isinstance(directive, Restart):
             if entry is not None and not self._keeps(entry, Exit.FAILURE):
                 directive = Stop()

@@ -9,7 +9,16 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from actors import ActorFailed, ActorSystem, CrashReport, Env, ExitReason, Failure, Terminated
+from actors import (
+    ActorFailed,
+    ActorSystem,
+    CrashReport,
+    Env,
+    ExitReason,
+    Failure,
+    Resume,
+    Terminated,
+)
 from actors.testing import Probe
 from supervision import OneForAll, OneForOne, RestForOne, StartChild, Supervisor, child
 from supervision.dynamic import DynamicSupervisor
@@ -251,3 +260,23 @@ async def test_decisions_and_backoffs_that_raise_fail_the_supervisor() -> None:
                 await trio.sleep_forever()
         notes = str(caught.value.exceptions[0].__notes__)
         assert text in notes, notes
+
+
+async def test_a_start_that_always_fails_counts_as_a_restart_also_where_resume_is_said() -> None:
+    class Hopeless(Doer):
+        async def started(self) -> None:
+            if self.context.incarnation > 1:
+                raise KeyError("started")
+
+    class Top(Supervisor):
+        strategy = OneForOne(max_restarts=3, decisions={KeyError: Resume()})
+
+        def children(self) -> Any:
+            return [child(Hopeless, name="hopeless")]
+
+    with pytest.raises(ExceptionGroup):
+        async with ActorSystem("s", env=Env(1), max_restarts=0) as system:
+            await system.start(Top, name="top")
+            system.at("actor://s/top/hopeless").tell(fail)
+            await trio.sleep_forever()
+    assert system.ledger.restarts == 3
