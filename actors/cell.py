@@ -18,7 +18,7 @@ from actors.ask import Ask, check_cycle, find_chain
 from actors.cell_mailbox import CellMailbox
 from actors.errors import ActorStopped, AskCycle, MailboxFull, NotAMessage
 from actors.failing import decide_about
-from actors.failure import ChildStopped, ExitReason, Failure
+from actors.failure import ChildStopped, ExitReason, Failure, Terminated
 from actors.mailbox import NOTHING
 from actors.rare import Rare, SendWait
 from actors.ref import ActorRef
@@ -279,20 +279,24 @@ class Cell(CellMailbox):
             self._rare_part().signals.append(ChildStopped(child, reason))
             self._wake()
 
-    def _take_back(self, left: list[Any]) -> list[Any]:
+    def _take_back(self, left: list[Any], childs: Rare) -> list[Any]:
         """Take over what a child has left unhandled, before all that waits; returns what it cannot.
 
-        They need no room: they had it, in the child's mailbox.
+        They need no room: they had it, in the child's mailbox. What the child's own watches have
+        brought concerns nobody else.
         """
         if self._state is not RUNNING:
             return left
-        for item in left:
+        taken = [item for item in left if not isinstance(item, Terminated)]
+        for item in taken:
             if isinstance(item, Ask):
                 item.holder = self
-        self._room -= len(left)
-        self._put_first(left)
+            elif childs.redelivered and (failures := childs.take_failures(item)):
+                self._rare_part().redelivered.append((item, failures))
+        self._room -= len(taken)
+        self._put_first(taken)
         self._wake()
-        return []
+        return [item for item in left if isinstance(item, Terminated)]
 
     # -- waiting
 
@@ -382,7 +386,7 @@ class Cell(CellMailbox):
 
     def _plain_handler(self) -> Callable[[Any], Any] | None:
         rare = self._rare
-        if rare is not None and (rare.senders or rare.urgent or rare.redelivered is not None):
+        if rare is not None and (rare.senders or rare.urgent or rare.redelivered):
             return None
         if rare is not None and rare.behaviour is not None:
             return None if rare.behaviour_waits else rare.behaviour

@@ -10,7 +10,16 @@ import trio
 
 from actors.ask import Ask, find_chain
 from actors.errors import AskCycle
-from actors.failure import ChildFailed, Directive, Escalate, Failure, Restart, Resume, Stop
+from actors.failure import (
+    ChildFailed,
+    ChildrenDue,
+    Directive,
+    Escalate,
+    Failure,
+    Restart,
+    Resume,
+    Stop,
+)
 from actors.handling import unstash_all
 from actors.incarnation import construct
 from actors.limits import nothing_left_open, stop_limit
@@ -26,7 +35,7 @@ from actors.states import (
 )
 from actors.stopping import cancel_timers, finish, stop_children
 from actors.waiting import Raised
-from actors.watching import end_of_incarnation
+from actors.watching import end_of_incarnation, keep_links
 
 if TYPE_CHECKING:
     from actors.actor import Actor
@@ -165,6 +174,10 @@ async def carry_out(cell: Cell, directive: Directive) -> None:
     assert failure is not None
     if isinstance(directive, Resume):
         enter(cell, RUNNING)
+        keep_links(rare)
+        if cell._traits.supervises:
+            # It may have failed while it restarted its children: the rest of them is still due.
+            rare.signals.append(ChildrenDue())
         _resume_origin(failure)
     elif isinstance(directive, Restart):
         enter(cell, RESTARTING)
@@ -174,6 +187,7 @@ async def carry_out(cell: Cell, directive: Directive) -> None:
         else:
             # Failed it stays meanwhile: so a stop is immediate, and the mailbox keeps its order.
             enter(cell, FAILED)
+            rare.between = True
             cell._dispatcher.timers.add(
                 directive.after, None, functools.partial(_restart_now, cell), rare.timers
             )
@@ -241,6 +255,8 @@ def new_incarnation(cell: Cell) -> None:
     cell._dispatcher.counters.restarts += 1
     cancel_timers(cell)
     end_of_incarnation(cell, failure)
+    keep_links(rare)
+    rare.between = False
     rare.behaviour = None
     cell._actor = None
     if rare.stash:

@@ -58,7 +58,8 @@ async def _attend(cell: Cell, rare: Rare) -> bool:
                 return False
         elif state is FAILED:
             if rare.stop_reason is not None:
-                await finish(cell, rare.failure or rare.stop_reason)
+                # Between two incarnations the failure is over and done with.
+                await finish(cell, (not rare.between and rare.failure) or rare.stop_reason)
             elif rare.decision is None:
                 return False
             else:

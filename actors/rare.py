@@ -75,6 +75,7 @@ class Rare:
         "attending",
         "behaviour",
         "behaviour_waits",
+        "between",
         "cleanups",
         "cut",
         "decision",
@@ -118,7 +119,8 @@ class Rare:
         self.timers: dict[Timer, None] = {}
         self.cleanups: list[Callable[[], None]] = []
         """Called when it has stopped for good: registrations that end with it."""
-        self.links: dict[Cell, None] = {}
+        self.links: dict[Cell, bool] = {}
+        """With each, whether it is to the next incarnation, since this one is about to end."""
         self.link_broken: LinkBroken | None = None
         """A link broke: the actor fails of it before its next message."""
         self.watchers: dict[Cell, None] = {}
@@ -136,12 +138,14 @@ class Rare:
         self.incarnation = 1
         self.terms: Terms | None = None
         """What its parent demands of it, if it said so."""
+        self.between = False
+        """Its last incarnation has ended, the next one has yet to begin."""
         self.ending: Failure | None = None
         """Its parent ends this incarnation, because of this failure (of a sibling)."""
         self.parent_waits: Waiter | None = None
         """What its parent waits with until its state changes."""
-        self.redelivered: tuple[object, tuple[Failure, ...]] | None = None
-        """A message that is handled once more, and its failures so far."""
+        self.redelivered: list[tuple[object, tuple[Failure, ...]]] = []
+        """Messages in the mailbox that are to be handled once more, and their failures so far."""
         self.asides_context: Any = None
         self.cut = False
         """What its turn does now is to be cancelled: the turn ends with it."""
@@ -149,3 +153,11 @@ class Rare:
         """Its turn does what is urgent: the message in hand, if any, has not begun."""
         self.behaviour: Callable[[Any], Any] | None = None
         self.behaviour_waits = False
+
+    def take_failures(self, message: object) -> tuple[Failure, ...]:
+        """The failures of a message that is handled once more; they are no longer noted here."""
+        for place, (again, failures) in enumerate(self.redelivered):
+            if again is message:
+                del self.redelivered[place]
+                return failures
+        return ()

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from actors.cell import Cell
     from actors.dispatcher import Dispatcher
     from actors.intensity import Intensity
+    from actors.rare import Rare
 
 
 class Root:
@@ -60,7 +61,7 @@ class Root:
             empty, self._empty = self._empty, None
             empty.resolve()
 
-    def _take_back(self, left: list[Any]) -> list[Any]:
+    def _take_back(self, left: list[Any], childs: Rare) -> list[Any]:
         return left
 
     async def stop_in_order(self) -> None:

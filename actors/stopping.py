@@ -201,7 +201,7 @@ def leave_unhandled(cell: Cell) -> None:
     dispatcher = cell._dispatcher
     cell._room += with_room
     if left and rare is not None and rare.terms is not None and rare.terms.returns_unhandled:
-        left = cell._parent._take_back(left)
+        left = cell._parent._take_back(left, rare)
     for item in left:
         dispatcher.counters.taken += 1
         if isinstance(item, Ask):
@@ -209,7 +209,8 @@ def leave_unhandled(cell: Cell) -> None:
                 dispatcher.counters.expired += 1
                 continue
             item = item.message
-        dispatcher.dead_letters.add(cell, item, reason)
+        failures = () if rare is None else rare.take_failures(item)
+        dispatcher.dead_letters.add(cell, item, reason, failures)
 
 
 def cancel_timers(cell: Cell) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from actors.ask import find_chain
 from actors.failing import decide, end_incarnation, tell_parent
-from actors.failure import Failure, Restart
+from actors.failure import ExitReason, Failure, Restart
 from actors.limits import stop_limit
 from actors.ref import ActorRef
 from actors.states import (
@@ -27,6 +27,7 @@ from actors.states import (
     STOPPING,
     enter,
 )
+from actors.stopping import stop
 from actors.waiting import Waiter
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ async def suspend(parent: Cell, child: Cell, cause: Failure) -> None:
     and that is said. Its `restarting(cause)` hook runs.
     """
     if child._state in (STOPPED, STOPPING, DRAINING):
-        await _until(parent, child, lambda: child._state is STOPPED)
+        await _ended(parent, child)
         return
     rare = child._rare_part()
     rare.ending = cause
@@ -51,7 +52,8 @@ async def suspend(parent: Cell, child: Cell, cause: Failure) -> None:
     if child._state is RESTARTING:
         pass  # It is about to end this incarnation anyway; its hooks and children have limits.
     elif is_brutal or find_chain(child, parent) is not None:
-        # (Its handler waits for its parent, which waits for it: that ends by a cancellation only.)
+        # (Its handler waits for its parent, which waits for it, or for one that its parent has
+        # to begin again: that ends by a cancellation only.)
         child._dispatcher.workers.cancel(child)
     else:
         seconds = stop_limit(child)
@@ -62,9 +64,33 @@ async def suspend(parent: Cell, child: Cell, cause: Failure) -> None:
     await _until(parent, child, lambda: rare.ending is None or child._state is STOPPED)
 
 
+async def end(parent: Cell, child: Cell) -> None:
+    """Stop the child; returns when it has stopped. A wait of its handler for us is cancelled."""
+    stop(child, ExitReason.SHUTDOWN)
+    await _ended(parent, child)
+
+
+async def _ended(parent: Cell, child: Cell) -> None:
+    if child._state is DRAINING and find_chain(child, parent) is not None:
+        # The message in hand; the next one that asks gets AskCycle.
+        child._dispatcher.workers.cancel(child)
+        child._wake()
+    await _until(parent, child, lambda: child._state is STOPPED)
+
+
+def is_suspended(child: Cell) -> bool:
+    """Whether it waits for `begin`, or is about to."""
+    rare = child._rare
+    return child._state is FAILED or (rare is not None and rare.ending is not None)
+
+
 async def begin(parent: Cell, child: Cell) -> bool:
     """Begin a suspended child's next incarnation. Whether it runs; else it failed or stopped."""
-    decide(child, Restart())
+    # (Who waited for it to be suspended may have been interrupted.)
+    rare = child._rare_part()
+    await _until(parent, child, lambda: rare.ending is None or child._state is STOPPED)
+    if child._state is FAILED:
+        decide(child, Restart())
     return await begun(parent, child)
 
 
@@ -75,7 +101,10 @@ async def begun(parent: Cell, child: Cell) -> bool:
     await _until(
         parent,
         child,
-        lambda: child._state not in (STARTING, RESTARTING) and rare.decision is None,
+        lambda: (
+            child._state is STOPPED
+            or (child._state not in (STARTING, RESTARTING) and rare.decision is None)
+        ),
     )
     return child._state is RUNNING
 
@@ -98,6 +127,7 @@ async def end_suspended(cell: Cell, rare: Rare) -> None:
     if cell._state is not FAILED:
         enter(cell, FAILED)
     rare.ending = None
+    rare.between = True
     # As one that failed: who waits for it waits for its parent, for the search of cycles.
     rare.undecided = isinstance(cell._parent.as_ref(), ActorRef)
     tell_parent(rare)

@@ -123,18 +123,15 @@ def _failed(cell: Cell, message: Any, error: Exception) -> None:
 def _redeliver(cell: Cell, message: Any, failure: Failure) -> None:
     """A message has failed that its actor wants to try again: next, or never more."""
     rare = cell._rare_part()
-    failures: tuple[Failure, ...] = (failure,)
-    if rare.redelivered is not None and rare.redelivered[0] is message:
-        failures = (*rare.redelivered[1], failure)
+    failures = (*rare.take_failures(message), failure)
     # It has not ended: it is in the mailbox again, or else a dead letter.
     counters = cell._dispatcher.counters
     counters.failed -= 1
     if len(failures) > cell._traits.cls.redeliver:
-        rare.redelivered = None
         reason = DeadLetterReason.FAILED_TOO_OFTEN
         cell._dispatcher.dead_letters.add(cell, message, reason, failures)
         return
-    rare.redelivered = (message, failures)
+    rare.redelivered.append((message, failures))
     counters.taken -= 1
     cell._room -= 1
     cell._put_first([message])
@@ -268,9 +265,8 @@ async def turn(cell: Cell, most: int) -> None:
                 raise
             # Something rare may have been asked for: look at everything again.
             cell._message = NOTHING
-            if rare is not None:
-                # If it was a message once more, it is done with: only that one can be next.
-                rare.redelivered = None
+            if rare is not None and rare.redelivered:
+                rare.take_failures(message)
             if was_stashed(cell):
                 cell._room -= 1
                 counters.taken -= 1

@@ -13,6 +13,7 @@ from actors.states import FAILED, RUNNING, STARTING, STOPPED
 
 if TYPE_CHECKING:
     from actors.cell import Cell
+    from actors.rare import Rare
     from actors.ref import ActorRef
 
 
@@ -84,8 +85,26 @@ def link(cell: Cell, other: Cell) -> None:
     if other._state is STOPPED:
         break_link(cell, LinkBroken(other, ExitReason.NO_ACTOR))
         return
-    cell._rare_part().links[other] = None
-    other._rare_part().links[cell] = None
+    cell._rare_part().links[other] = _is_about_to_end(cell)
+    other._rare_part().links[cell] = _is_about_to_end(other)
+
+
+def _is_about_to_end(cell: Cell) -> bool:
+    """Whether its incarnation is, so that a link is to its next one.
+
+    Otherwise two that link each other as they start, and restart one after the other, would break
+    each other's new link for ever.
+    """
+    rare = cell._rare
+    return cell._state is FAILED or (
+        rare is not None and (rare.link_broken is not None or rare.ending is not None)
+    )
+
+
+def keep_links(rare: Rare) -> None:
+    """The next incarnation has begun, or this one goes on: its links are its own."""
+    for other in rare.links:
+        rare.links[other] = False
 
 
 def unlink(cell: Cell, other: Cell) -> None:
@@ -110,8 +129,9 @@ def end_of_incarnation(cell: Cell, reason: ExitReason | Failure) -> None:
     if rare is None:
         return
     rare.link_broken = None
-    links = tuple(rare.links)
-    for other in links:
+    for other, is_to_the_next in tuple(rare.links.items()):
+        if is_to_the_next and cell._state is not STOPPED:
+            continue
         unlink(cell, other)
         if reason is not ExitReason.NORMAL:
             break_link(other, LinkBroken(cell, reason))

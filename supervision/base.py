@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from typing import Any, ClassVar, Literal
 
-from actors import Actor, ActorRef, Escalate, ExitReason, Failure, Resume, Stop, Timer
+from actors import Actor, ActorRef, Escalate, ExitReason, Failure, Resume, Stop
 from actors.ask import Ask
 from actors.cell import Cell
 from actors.failing import ask_parent, decide, failed
@@ -19,9 +19,10 @@ from actors.intensity import Intensity
 from actors.spawning import spawn, start
 from actors.states import DRAINING, FAILED, RUNNING, STOPPED
 from actors.stopping import stop
-from actors.suspending import begin, begun, suspend
+from actors.suspending import begin, begun, end, is_suspended, suspend
 from supervision.backoff import delay
 from supervision.child import ChildSpec
+from supervision.due import Due
 from supervision.errors import ChildExited, NoSuchChild, TooManyRestarts
 from supervision.kinds import RESTARTED, Exit, Kind
 from supervision.strategies import OneForOne, Strategy
@@ -51,7 +52,7 @@ class Entry:
         # Of the failures in a row, for the backoff.
         self.attempts = 0
         self.first_failure = self.last_failure = 0.0
-        # The strategy said Stop: it is not restarted, whatever its kind.
+        # The strategy said Stop, or somebody StopChild: only RestartChild starts it again.
         self.kept_down = False
 
 
@@ -70,9 +71,8 @@ class BaseSupervisor(Actor):
 
     _entries: dict[str, Entry]
     _intensity: Intensity
-    _due: list[Entry]
-    """Children that are to be begun, in order: those whose siblings' failure ended them too."""
-    _delay: Timer | None
+    _due: Due[Entry]
+    """Children that are to be begun: they had stopped, or a sibling's failure ended them too."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -115,18 +115,19 @@ class BaseSupervisor(Actor):
         )
 
     async def stop_child(self, name: str) -> None:
-        """Stop a child, and return once it has stopped. It is not restarted.
+        """Stop a child, and return once it has stopped. Only `restart_child` starts it again.
+
+        If its handler waits for this supervisor, that wait is cancelled.
 
         Raises:
             NoSuchChild: there is none of that name.
         """
         entry = self._entry(name)
-        if entry in self._due:
-            self._due.remove(entry)
+        self._due.remove(entry)
+        entry.kept_down = True
         cell, entry.cell = entry.cell, None
         if cell is not None:
-            stop(cell, ExitReason.SHUTDOWN)
-            await cell.stopped()
+            await end(self._cell, cell)
 
     async def restart_child(self, name: str) -> ActorRef:
         """Start a child again that is not running, and return its ref once it has started.
@@ -195,8 +196,8 @@ class BaseSupervisor(Actor):
         _check_strategy(self.strategy, type(self).__name__)
         self._entries = {}
         self._intensity = self.strategy.intensity()
-        self._due = []
-        self._delay = None
+        timers, owned = self._cell._dispatcher.timers, self._cell._rare_part().timers
+        self._due = Due(lambda after, call: timers.add(after, None, call, owned), self._look_again)
         for name, spec in self._first_children().items():
             entry = self._entries[name] = Entry(name, spec)
             try:
@@ -237,7 +238,7 @@ class BaseSupervisor(Actor):
             await self._child_has_failed(signal.child, signal.failure)
         elif isinstance(signal, ChildStopped):
             await self._child_has_stopped(signal.child, signal.reason)
-        if self._due and self._delay is None and self._cell._state in (RUNNING, DRAINING):
+        if self._cell._state in (RUNNING, DRAINING) and self._due.next() is not None:
             await self._begin_due()
 
     def child_failed(self, child: ActorRef, failure: Failure) -> Directive:
@@ -282,6 +283,7 @@ class BaseSupervisor(Actor):
         if self._cell._state is not RUNNING:
             return
         if self._keeps(entry, Exit.of(reason)):
+            entry.kept_down = False
             if isinstance(reason, Failure):
                 failure = reason
             else:
@@ -290,6 +292,8 @@ class BaseSupervisor(Actor):
                 )
             await self._restart(entry, child, failure, 0.0)
             return
+        # It may have been stopped while it waited for its next start.
+        self._due.remove(entry)
         if entry.spec.kind is Kind.TEMPORARY or self._forgets:
             del self._entries[entry.name]
         self._shut_down_for(entry)
@@ -334,28 +338,30 @@ class BaseSupervisor(Actor):
         if len(group) < 2 and child._state is FAILED:
             decide(child, Restart(after))
             return
-        # First, so that an interruption leaves nobody suspended for ever. Those that were due
-        # before a delay of theirs was over are so still, each at its place.
-        due = {each.name for each in (*self._due, *group)}
-        self._due = [each for name, each in self._entries.items() if name in due]
-        if self._delay is not None:
-            self._delay.cancel()
-            self._delay = None
+        # First, so that an interruption leaves nobody suspended for ever.
+        self._due.add(each for each in group if not each.kept_down)
+        if child._state is FAILED:
+            # Until it begins again, this supervisor has to act: so the search of cycles sees that
+            # a sibling which waits for it can never end.
+            child._rare_part().undecided = True
+        gone = []
         for each in reversed(group):
-            if each.cell is not None:
-                await suspend(self._cell, each.cell, failure)
-                if each.spec.kind is Kind.TEMPORARY and each is not entry:
-                    # As in OTP: it ended because of a sibling, and is not restarted even so.
-                    stop(each.cell, ExitReason.SHUTDOWN)
-                    await each.cell.stopped()
-                    del self._entries[each.name]
-                    self._due.remove(each)
-                elif each.cell._state is STOPPED:
-                    each.cell = None
-        if after:
-            self._delay = dispatcher.timers.add(
-                after, None, self._delay_is_over, self._cell._rare_part().timers
-            )
+            if each.cell is None:
+                continue
+            if each.spec.kind is Kind.TEMPORARY and each is not entry:
+                # As in OTP: it ends because of a sibling, and is not restarted even so.
+                self._due.remove(each)
+                cell, each.cell = each.cell, None
+                del self._entries[each.name]
+                gone.append(each)
+                await end(self._cell, cell)
+                continue
+            await suspend(self._cell, each.cell, failure)
+            if each.cell._state is STOPPED:
+                each.cell = None
+        self._due.add([each for each in group if each in self._due], after)
+        for each in gone:
+            self._shut_down_for(each)
 
     def _group(self, entry: Entry) -> list[Entry]:
         if isinstance(self.strategy, OneForOne):
@@ -378,8 +384,7 @@ class BaseSupervisor(Actor):
         chance = env.random("backoff", address, entry.name, entry.attempts, now.hex())
         return delay(wait, entry.attempts, exception, now - entry.first_failure, chance)
 
-    def _delay_is_over(self) -> None:
-        self._delay = None
+    def _look_again(self) -> None:
         self._cell._rare_part().signals.append(ChildrenDue())
         self._cell._wake()
 
@@ -388,20 +393,22 @@ class BaseSupervisor(Actor):
 
         If one fails to start, the rest waits: its failure comes next, and decides for them all.
         """
-        while self._due:
-            entry = self._due[0]
-            if entry.cell is None and not await self._begin_anew(entry):
-                return
-            elif entry.cell is not None and entry.cell._state is FAILED:
+        while (entry := self._due.next()) is not None:
+            if entry.cell is None:
+                if not await self._begin_anew(entry):
+                    continue
+            elif is_suspended(entry.cell):
                 await begin(self._cell, entry.cell)
-            self._due.pop(0)
+            self._due.remove(entry)
             if entry.cell is not None and entry.cell._state is FAILED:
                 return
 
     async def _begin_anew(self, entry: Entry) -> bool:
-        """A child that had ended, and not failed, has a new ref. Whether it could be spawned."""
+        """A child that had ended, and not failed, has a new ref. Whether it could be spawned.
+
+        If not, it is due after another delay, and with it those that are to begin behind it.
+        """
         spec = entry.spec
-        entry.kept_down = False
         try:
             entry.cell = spawn(self._cell, spec.recipe, spec.args, entry.name, spec.terms)
         except Exception as error:
@@ -411,12 +418,8 @@ class BaseSupervisor(Actor):
                 ref = self.context.system.at(f"{self.context.ref}/{entry.name}")
                 raise TooManyRestarts(ref, intensity.max_restarts, intensity.within) from error
             log.exception("%s: %r did not start", self.context.ref, entry.name)
-            self._delay = self._cell._dispatcher.timers.add(
-                self._backoff(entry, error, now),
-                None,
-                self._delay_is_over,
-                self._cell._rare_part().timers,
-            )
+            behind = [entry] if isinstance(self.strategy, OneForOne) else self._due.ready()
+            self._due.add(behind, self._backoff(entry, error, now))
             return False
         await begun(self._cell, entry.cell)
         return True

@@ -131,8 +131,7 @@ class Pool(BaseSupervisor):
         while len(self._workers) > size:
             entry = self._workers.pop()
             del self._entries[entry.name]
-            if entry in self._due:
-                self._due.remove(entry)
+            self._due.remove(entry)
             if entry.cell is not None:
                 stop(entry.cell, ExitReason.SHUTDOWN)
         self._size = size
@@ -180,7 +179,7 @@ class Pool(BaseSupervisor):
             try:
                 if cell is None:
                     raise ActorStopped(self.context.ref, message, "it is being replaced")
-                await forward_when_room(self._cell, cell)
+                await self._forward(cell, item)
             except ActorStopped:
                 # It stopped while the pool waited for room in it.
                 self._put_back(item, chosen[place:])
@@ -193,6 +192,23 @@ class Pool(BaseSupervisor):
                     return
                 if not self._pass_to_another(cell):
                     self._give_up(cell, error)
+
+    async def _forward(self, worker: Cell, item: Any) -> None:
+        """Give a worker the message in hand, and with it the failures that it had elsewhere."""
+        mine = self._cell._rare_part()
+        failures = mine.take_failures(item)
+        if not failures:
+            await forward_when_room(self._cell, worker)
+            return
+        # Before the message: it may be handled, and fail, before this goes on.
+        its = worker._rare_part()
+        its.redelivered.append((item, failures))
+        worker._plain = None
+        try:
+            await forward_when_room(self._cell, worker)
+        except (ActorStopped, AskCycle):
+            mine.redelivered.append((item, its.take_failures(item)))
+            raise
 
     def _is_open_to_any(self) -> bool:
         return any(map(_is_open, self._workers))
