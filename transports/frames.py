@@ -226,20 +226,16 @@ def decode_refuse(frame: bytes) -> Refuse:
         raise DecodeError("$", str(error)) from error
 
 
-def encode_data(sequence: int, payload: bytes, charged: bool) -> bytes:
-    """The frame of a DATA."""
-    return DATA_HEADER.pack(DATA, charged, sequence) + payload
-
-
 def decode_data(frame: bytes) -> tuple[int, bool]:
     """Sequence and charged; the payload is what follows `DATA_HEADER`.
 
     Raises:
         DecodeError: it ends within its header, charged is neither 0 nor 1, or the sequence is 0.
     """
-    if len(frame) < DATA_HEADER.size:
-        raise DecodeError("$", f"a DATA of {len(frame)} bytes ends within its header")
-    _, charged, sequence = DATA_HEADER.unpack_from(frame)
+    try:
+        _, charged, sequence = DATA_HEADER.unpack_from(frame)
+    except struct.error as error:
+        raise DecodeError("$", f"a DATA of {len(frame)} bytes ends within its header") from error
     if charged > 1 or not sequence:
         raise DecodeError("$", f"a DATA with charged {charged} and sequence {sequence}")
     return sequence, charged == 1

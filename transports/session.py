@@ -1,23 +1,25 @@
 """A session: messages between two processes in order and exactly once, over connections that break.
 
-Go-back-N: a receiver keeps nothing that is out of order, and asks once for each gap; a sender keeps
-each message until the peer has accepted it, which is later than received: a mailbox may have had no
-room. What the peer has received is not sent again; what it has not accepted counts against its
-window, and is lost if its process ends. No I/O; time is an argument, in seconds.
+What the peer has received is not sent again. What it has not accepted, which is later, since a
+mailbox may have no room, counts against its window, and is lost if its process ends. The halves are
+`outbound` and `inbound`; here are the states, the connections, heartbeats and the end. No I/O; time
+is an argument, in seconds.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection, Iterable
 from math import inf
-from typing import Final, NamedTuple
+from typing import Final
 
 from transports import frames
-from transports.errors import DecodeError, WindowFull, WrongState
-from transports.frames import DATA, DATA_HEADER, MOST_RANGES, Ack, Hello
+from transports.errors import DecodeError, WrongState
+from transports.frames import DATA, DATA_HEADER, Hello
 from transports.handshake import Agreed
-from transports.ranges import Ranges
+from transports.inbound import Delivery, Inbound
+from transports.outbound import Outbound
+
+__all__ = ["TABLE", "Delivery", "Event", "Session", "State"]
 
 
 class State(enum.Enum):
@@ -48,6 +50,8 @@ TABLE: Final[dict[tuple[State, Event], State]] = {
     (State.NEW, Event.SEND): State.NEW,
     (State.NEW, Event.HELLO): State.NEW,
     (State.NEW, Event.CONNECT): State.CONNECTED,
+    # A connection that failed before anything came of it.
+    (State.NEW, Event.DISCONNECT): State.NEW,
     (State.NEW, Event.CLOSE): State.NEW,
     (State.NEW, Event.LOSE): State.CLOSED,
     (State.CONNECTED, Event.SEND): State.CONNECTED,
@@ -58,7 +62,6 @@ TABLE: Final[dict[tuple[State, Event], State]] = {
     (State.CONNECTED, Event.BOTH_CLOSED): State.CLOSED,
     (State.CONNECTED, Event.LOSE): State.CLOSED,
     (State.DISCONNECTED, Event.SEND): State.DISCONNECTED,
-    # A connection that failed before anything came of it.
     (State.DISCONNECTED, Event.DISCONNECT): State.DISCONNECTED,
     (State.DISCONNECTED, Event.HELLO): State.DISCONNECTED,
     (State.DISCONNECTED, Event.CONNECT): State.CONNECTED,
@@ -72,14 +75,6 @@ TABLE: Final[dict[tuple[State, Event], State]] = {
     (State.CLOSED, Event.CLOSE): State.CLOSED,
     (State.CLOSED, Event.LOSE): State.CLOSED,
 }
-
-
-class Delivery(NamedTuple):
-    """One message from the peer, to be put into a mailbox and then `accepted`."""
-
-    sequence: int
-    payload: bytes
-    charged: bool
 
 
 class Session:
@@ -129,28 +124,8 @@ class Session:
         self._closing = self._peer_closing = self._close_written = False
         self._enter(State.NEW)
 
-        # What we send. Each payload is kept as its frame, by its sequence, until it is accepted.
-        self._buffer: dict[int, bytes] = {}
-        self._acknowledged: list[int] = []
-        self._credit = 0
-        self._last = 0
-        self._written = 0
-        self._next = 1
-        self._peer_received = 0
-        self._peer_accepted = 0
-        self._wound_back_to = -1
-        self._resend_wait = resend_after
-        self._resend_at = inf
-
-        # What we are sent.
-        self._received = 0
-        self._accepted = Ranges()
-        self._charged_here: dict[int, None] = {}
-        self._range_at = 0
-        self._asked_at = -1
-        self._ask_again = False
-        self._ack_due = False
-
+        self._out = Outbound(resend_after, resend_at_most)
+        self._in = Inbound(window)
         self._heard = 0.0
         self._ping_at = inf
         self._pings = 0
@@ -171,12 +146,12 @@ class Session:
     @property
     def has_credit(self) -> bool:
         """Whether the peer's window has room for a charged message."""
-        return self._credit > 0
+        return self._out.has_credit
 
     @property
     def unacknowledged(self) -> int:
         """Messages that the peer has not accepted."""
-        return len(self._buffer)
+        return len(self._out)
 
     @property
     def peer_closing(self) -> bool:
@@ -187,6 +162,7 @@ class Session:
         self._state = state
         # Looked at for every message: an enum as a key of a dict is hashed in Python.
         self._may_send = (state, Event.SEND) in TABLE
+        self._may_accept = (state, Event.ACCEPT) in TABLE
         self._connected = state is State.CONNECTED
 
     def _advance(self, event: Event) -> None:
@@ -212,7 +188,7 @@ class Session:
             self.number,
             self._peer.incarnation if self._peer else 0,
             self._peer.session if self._peer else 0,
-            self._received,
+            self._in.received,
             self.window,
             self._max_frame,
         )
@@ -231,36 +207,20 @@ class Session:
         peer, before = agreed.peer, self._peer
         if agreed.resumed != (before is not None):
             raise ValueError("agreed about another session: this one is lost() and to be renewed()")
-        if not self._peer_received <= agreed.peer_received <= self._written:
-            raise DecodeError(
-                "$.received",
-                f"{agreed.peer_received} received, of {self._written} written, "
-                f"after {self._peer_received}",
-            )
-        if before is None:
-            self._credit += peer.window
-        elif peer.window != before.window:
+        if before is not None and peer.window != before.window:
             raise DecodeError("$.window", f"{peer.window}, after {before.window}")
+        self._out.resume(agreed.peer_received)
+        self._out.window = peer.window
+        self._in.resume()
         self._advance(Event.CONNECT)
         self._peer = peer
-        self._peer_received = agreed.peer_received
-        self._next = agreed.peer_received + 1
-        self._wound_back_to = self._asked_at = -1
-        self._resend_wait = self._resend_after
-        self._resend_at = inf
-        self._close_written = self._ask_again = False
-        # The last ACK of the connection before may not have arrived.
-        self._ack_due = self._received > 0
+        self._close_written = False
         self._heard = now
         self._ping_at = now + self._heartbeat
         self._pong = None
 
     def disconnected(self) -> None:
-        """The connection is gone, or none came of an attempt.
-
-        Raises:
-            WrongState: there never was one.
-        """
+        """The connection is gone, or none came of an attempt."""
         self._advance(Event.DISCONNECT)
 
     def close(self) -> None:
@@ -278,11 +238,7 @@ class Session:
         accepted may be among it, if its ACK was lost. Empty from the second call on.
         """
         self._advance(Event.LOSE)
-        start = DATA_HEADER.size
-        left = [(number, frame[start:], frame[1] == 1) for number, frame in self._buffer.items()]
-        self._buffer.clear()
-        self._charged_here.clear()
-        return left
+        return self._out.lost()
 
     def renewed(self) -> Session:
         """A new session with the same settings and number, for a peer whose process is another."""
@@ -313,66 +269,41 @@ class Session:
             raise WrongState("closing" if self._may_send else self._state.value, Event.SEND.value)
         if len(payload) > self._max_payload:
             raise ValueError(f"{len(payload)} bytes do not fit into a frame of {self._max_frame}")
-        if charged:
-            if self._credit <= 0:
-                raise WindowFull(self._peer.window if self._peer else 0)
-            self._credit -= 1
-        self._last = number = self._last + 1
-        self._buffer[number] = frames.encode_data(number, payload, charged)
-        return number
+        return self._out.send(payload, charged)
 
     def acknowledged(self) -> list[int]:
         """The sequences that the peer has accepted since the last call, in the order it said so."""
-        taken, self._acknowledged = self._acknowledged, []
-        return taken
+        return self._out.acknowledged()
 
     def outgoing(self, now: float) -> list[bytes]:
         """The payloads of the frames to write now, in order; nothing without a connection."""
         if not self._connected:
             return []
         written = []
-        if now >= self._resend_at:
-            self._next = self._peer_received + 1
-            self._wound_back_to = -1
+        if now >= self._out.resend_at:
+            self._out.wind_back()
             self._close_written = False
-            self._resend_wait = min(2 * self._resend_wait, self._resend_at_most)
-            self._resend_at = inf
-        if self._ack_due:
-            written.append(self._ack())
+        if self._in.due:
+            written.append(self._in.ack())
         if self._pong is not None:
             written.append(frames.encode_number(frames.PONG, self._pong))
             self._pong = None
-        if self._next <= self._last:
-            written += map(self._buffer.__getitem__, range(self._next, self._last + 1))
-            self._written = self._last
-            self._next = self._last + 1
-            self._start_timer(now)
-        if self._closing and not self._close_written and not self._buffer:
-            written.append(frames.encode_number(frames.CLOSE, self._last))
+        if self._out.due:
+            written += self._out.write(now)
+        if self._close_due:
+            written.append(frames.encode_number(frames.CLOSE, self._out.last))
             self._close_written = True
-            self._start_timer(now)
+            self._out.start_timer(now)
+            self._end_if_both_closed()
         if now >= self._ping_at:
             self._pings += 1
             written.append(frames.encode_number(frames.PING, self._pings))
             self._ping_at = now + self._heartbeat
-        self._end_if_both_closed()
         return written
 
-    def _start_timer(self, now: float) -> None:
-        if self._resend_at == inf:
-            self._resend_at = now + self._resend_wait
-
-    def _ack(self) -> bytes:
-        ranges = self._accepted
-        told: tuple[tuple[int, int], ...] = ()
-        if len(ranges):
-            # In turn, if there are too many for one ACK.
-            start = self._range_at if self._range_at < len(ranges) else 0
-            told = ranges.part(start, MOST_RANGES)
-            self._range_at = start + MOST_RANGES
-        ack = Ack(self._ask_again, self._received, ranges.below, told)
-        self._ask_again = self._ack_due = False
-        return frames.encode_ack(ack)
+    @property
+    def _close_due(self) -> bool:
+        return self._closing and not self._close_written and not len(self._out)
 
     def wake_at(self, now: float) -> float:
         """When to call `outgoing` at the latest: `now` if there is something to write, inf if
@@ -380,10 +311,9 @@ class Session:
         """
         if not self._connected:
             return inf
-        closes = self._closing and not self._close_written and not self._buffer
-        if self._ack_due or closes or self._next <= self._last or self._pong is not None:
+        if self._in.due or self._out.due or self._pong is not None or self._close_due:
             return now
-        return min(self._resend_at, self._ping_at, self._heard + self._silent_after)
+        return min(self._out.resend_at, self._ping_at, self._heard + self._silent_after)
 
     def is_silent(self, now: float) -> bool:
         """Whether nothing was heard for so long that the connection is to be broken."""
@@ -404,29 +334,24 @@ class Session:
         if not self._connected:
             self._advance(Event.RECEIVE)
             return []
-        kind = frames.kind(frame)
-        if kind == DATA:
-            number, charged = frames.decode_data(frame)
+        # First what comes by the thousand.
+        if frame and frame[0] == DATA:
+            deliveries = self._in.take(frame, self._peer_closing)
             self._heard = now
-            if number == self._received + 1:
-                return [self._deliver(number, charged, frame)]
-            self._ack_due = True
-            if number > self._received and self._asked_at != self._received:
-                self._asked_at = self._received
-                self._ask_again = True
-            return []
+            return deliveries
+        kind = frames.kind(frame)
         if kind == frames.ACK:
-            self._take_ack(frames.decode_ack(frame), now)
+            self._out.take(frames.decode_ack(frame), now)
         elif kind == frames.PING:
             self._pong = frames.decode_number(frame)
             # Repeats an ACK that was lost.
-            self._ack_due = True
+            self._in.due = True
         elif kind == frames.PONG:
             if frames.decode_number(frame) > self._pings:
                 raise DecodeError("$", "a PONG without its PING")
         elif kind == frames.CLOSE:
-            if frames.decode_number(frame) != self._received:
-                raise DecodeError("$", f"a CLOSE that is not behind {self._received}")
+            if frames.decode_number(frame) != self._in.received:
+                raise DecodeError("$", f"a CLOSE that is not behind {self._in.received}")
             self._peer_closing = True
             self._end_if_both_closed()
         elif kind == frames.REFUSE:
@@ -435,17 +360,6 @@ class Session:
         self._heard = now
         return []
 
-    def _deliver(self, number: int, charged: bool, frame: bytes) -> Delivery:
-        if self._peer_closing:
-            raise DecodeError("$", f"message {number} behind a CLOSE")
-        if charged:
-            if len(self._charged_here) >= self.window:
-                raise DecodeError("$", f"message {number} is beyond the window of {self.window}")
-            self._charged_here[number] = None
-        self._received = number
-        self._ack_due = True
-        return Delivery(number, frame[DATA_HEADER.size :], charged)
-
     def accepted(self, sequence: int) -> None:
         """The message is in its mailbox, and may be acknowledged; in any order.
 
@@ -453,60 +367,10 @@ class Session:
             ValueError: it was not delivered, or is accepted already.
             WrongState: there never was a connection.
         """
-        if self._state is State.NEW:
+        if not self._may_accept:
             self._advance(Event.ACCEPT)
-        if not 0 < sequence <= self._received or not self._accepted.add(sequence):
-            raise ValueError(f"message {sequence} was not delivered, or is accepted already")
-        self._charged_here.pop(sequence, None)
-        self._ack_due = True
-
-    def _take_ack(self, ack: Ack, now: float) -> None:
-        if ack.received > self._written:
-            raise DecodeError("$", f"{ack.received} received, of {self._written} written")
-        if ack.received > self._peer_received:
-            self._peer_received = ack.received
-            self._next = max(self._next, ack.received + 1)
-            self._resend_wait = self._resend_after
-            self._resend_at = now + self._resend_wait if ack.received < self._written else inf
-        if ack.resend and ack.received == self._peer_received != self._wound_back_to:
-            # Once a gap: the same request may come twice.
-            self._wound_back_to = ack.received
-            self._next = ack.received + 1
-        if ack.accepted > self._peer_accepted:
-            self._free(range(self._peer_accepted + 1, ack.accepted + 1))
-            self._peer_accepted = ack.accepted
-        if ack.ranges:
-            self._free(_among(self._buffer, ack.ranges))
-
-    def _free(self, numbers: Iterable[int]) -> None:
-        for number in numbers:
-            frame = self._buffer.pop(number, None)
-            # An ACK repeats what those before it have said.
-            if frame is not None:
-                self._credit += frame[1]
-                self._acknowledged.append(number)
+        self._in.accept(sequence)
 
     def _end_if_both_closed(self) -> None:
         if self._close_written and self._peer_closing:
             self._advance(Event.BOTH_CLOSED)
-
-
-def _among(buffer: Collection[int], ranges: tuple[tuple[int, int], ...]) -> list[int]:
-    """The numbers of the ranges, as far as they may be in the buffer, at the cost of the lesser.
-
-    The buffer is in order.
-    """
-    if sum(last - first + 1 for first, last in ranges) <= len(buffer):
-        return [number for first, last in ranges for number in range(first, last + 1)]
-    found: list[int] = []
-    rest = iter(ranges)
-    first, last = next(rest)
-    for number in buffer:
-        while last < number:
-            after = next(rest, None)
-            if after is None:
-                return found
-            first, last = after
-        if first <= number:
-            found.append(number)
-    return found

@@ -35,7 +35,7 @@ LINES = Lines(7, [Small(f"account {number}", number) for number in range(20)])
 CODEC = Codec([Small, Lines])
 
 
-async def session(_: ActorSystem, count: int) -> float:
+async def session(system: ActorSystem, count: int) -> float:
     """Send through one session and accept in another, a batch at a time, with its ACK back."""
     near, far = Session(), Session()
     near_says, far_says = near.hello("near", 1), far.hello("far", 1)
@@ -67,7 +67,7 @@ def framing(count: int) -> float:
 
 
 def _codec(value: Any) -> Workload:
-    async def through_codec(_: ActorSystem, count: int) -> float:
+    async def through_codec(system: ActorSystem, count: int) -> float:
         encode, decode = CODEC.encode, CODEC.decode
         start = perf_counter()
         for _ in range(count):

@@ -136,15 +136,16 @@ class World:
                 node.session.disconnected()
 
     def connect(self, choice: int) -> None:
-        if self.wires is not None and not any(self.wires):
-            results = [node.handshake and node.handshake.result for node in self.nodes]
-            if None in results:
-                # A frame of the handshake was lost: its deadline.
-                self.cut(0)
+        if self.wires is not None and not any(self.wires) and not self._agreed_on_both_sides():
+            # A frame of the handshake was lost: its deadline.
+            self.cut(0)
         if self.wires is None:
             self.wires = (deque(), deque())
             for node in self.nodes:
                 node.handshake = Handshake(node.session.hello(node.name, node.incarnation))
+
+    def _agreed_on_both_sides(self) -> bool:
+        return all(node.handshake and node.handshake.result for node in self.nodes)
 
     def _wire(self, choice: int) -> deque[bytes]:
         return self.wires[choice % 2] if self.wires is not None else deque()
@@ -217,8 +218,9 @@ class World:
 
     def calm(self) -> None:
         """The faults end: everything arrives, is accepted, and is known to be."""
-        for attempt in range(20):
-            if attempt % 5 == 0:
+        for _ in range(20):
+            # A connection that stands is kept: the sessions repair what went wrong on it.
+            if self.wires is None or not self._agreed_on_both_sides():
                 self.cut(0)
                 self.connect(0)
             for side in (0, 1, 0, 1, 0, 1):
