@@ -98,7 +98,7 @@ BENCHMARKS = (
         "frames with checksums, encoded and decoded",
         50_000,
         50_000,
-        reach=0.60,
+        reach=0.75,
     ),
     Speed(
         "codec-small",
