@@ -49,7 +49,7 @@ def between(near: Hello, far: Hello) -> tuple[Any, Any]:
     return sides[0].result, sides[1].result
 
 
-@pytest.mark.parametrize(("state", "event"), itertools.product(State, Event))
+@pytest.mark.parametrize(("state", "event"), list(itertools.product(State, Event)))
 def test_each_cell_of_the_table(state: State, event: Event) -> None:
     handshake = in_state(state)
     if state in {State.AGREED, State.REFUSED}:
