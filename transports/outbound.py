@@ -6,11 +6,12 @@ nothing has come of it for a time that doubles. No I/O; time is an argument, in 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from math import inf
 
 from transports.errors import DecodeError, WindowFull
 from transports.frames import DATA, DATA_HEADER, Ack
+from transports.ranges import among
 
 
 class Outbound:
@@ -123,7 +124,7 @@ class Outbound:
             self._free(range(self._accepted + 1, ack.accepted + 1))
             self._accepted = ack.accepted
         if ack.ranges:
-            self._free(_among(self._frames, ack.ranges))
+            self._free(among(self._frames, ack.ranges))
 
     def _free(self, numbers: Iterable[int]) -> None:
         for number in numbers:
@@ -143,23 +144,4 @@ class Outbound:
         start = DATA_HEADER.size
         left = [(number, frame[start:], frame[1] == 1) for number, frame in self._frames.items()]
         self._frames.clear()
-        self._charged = 0
         return left
-
-
-def _among(ordered: Collection[int], ranges: tuple[tuple[int, int], ...]) -> list[int]:
-    """The numbers of the ranges that may be in `ordered`, at the cost of the lesser of the two."""
-    if sum(last - first + 1 for first, last in ranges) <= len(ordered):
-        return [number for first, last in ranges for number in range(first, last + 1)]
-    found: list[int] = []
-    rest = iter(ranges)
-    first, last = next(rest)
-    for number in ordered:
-        while last < number:
-            after = next(rest, None)
-            if after is None:
-                return found
-            first, last = after
-        if first <= number:
-            found.append(number)
-    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Collection
 
 
 class Ranges:
@@ -55,3 +56,25 @@ class Ranges:
         """At most `most` of the ranges, in order, from the one of index `start`."""
         end = start + most
         return tuple(zip(self._firsts[start:end], self._lasts[start:end], strict=True))
+
+
+def among(ordered: Collection[int], ranges: tuple[tuple[int, int], ...]) -> list[int]:
+    """The numbers of the ranges, in order, at the cost of the lesser of the two.
+
+    All that are in `ordered` are among them; others are only if the ranges have fewer numbers.
+    `ordered` is ascending; so are the ranges, of which there is at least one.
+    """
+    if sum(last - first + 1 for first, last in ranges) <= len(ordered):
+        return [number for first, last in ranges for number in range(first, last + 1)]
+    found: list[int] = []
+    rest = iter(ranges)
+    first, last = next(rest)
+    for number in ordered:
+        while last < number:
+            after = next(rest, None)
+            if after is None:
+                return found
+            first, last = after
+        if first <= number:
+            found.append(number)
+    return found

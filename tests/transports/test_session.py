@@ -269,6 +269,13 @@ def test_the_resend_timer_doubles_up_to_its_most_and_starts_anew_with_progress()
     assert session.wake_at(now) == 100.0
 
 
+def test_writing_more_does_not_put_the_resend_timer_off() -> None:
+    session = sent(1, now=0.0)
+    session.send(b"1")
+    session.outgoing(0.9)
+    assert session.wake_at(0.9) == 1.0
+
+
 def test_a_request_after_the_timer_is_heard_though_it_is_the_same() -> None:
     session = sent(2)
     session.received(ack(0, 0, resend=True), 0.0)
@@ -283,6 +290,10 @@ def test_a_new_connection_goes_on_behind_what_the_peer_has_received() -> None:
     session.received(data(1), 0.0)
     session.received(data(3), 0.0)
     session.received(frames.encode_number(frames.PING, 1), 0.0)
+    session.received(ack(2, 0), 0.0)
+    session.outgoing(3.0)
+    session.received(ack(2, 0, resend=True), 4.0)
+    session.received(data(3), 4.0)
     session.disconnected()
     session.send(b"4", charged=False)
     assert session.hello("near", 7) == Hello("near", 7, 1, 9, 1, 1, 4, 1 << 24)
