@@ -62,7 +62,7 @@ class Hello:
     """What a node says of itself first on each connection.
 
     node: its name. incarnation: larger for each start of its process. session: which session of
-        this process with this peer, larger for each.
+        this process with this peer, larger each time that it has given one up.
     peer_incarnation, peer_session: the session of the peer that it remembers, both 0 if none.
     received: the highest sequence that it has in order of that session. window: charged messages
         that it holds before it has accepted any. max_frame: bytes of the largest payload of a frame

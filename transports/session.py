@@ -84,8 +84,8 @@ class Session:
         without progress until what the peer has not received is written again; twice as many each
         time, up to `resend_at_most`. heartbeat: seconds between PINGs. silent_after: seconds
         without a frame after which a connection is not worth keeping. max_frame: bytes of the
-        largest frame. number: which session with this peer it is, larger for each one that this
-        process starts; the same again if it was the peer that ended the last one (see `renewed`).
+        largest frame. number: which session with this peer it is, larger each time that this side
+        has given one up; the same again if the peer's process or session is another (`renewed`).
 
     Memory: what is charged is bounded by the windows, on both sides. What is not charged is to be
     accepted at once where it is delivered, and bounded by whoever sends it.
@@ -311,7 +311,7 @@ class Session:
         """
         if not self._connected:
             return inf
-        if self._in.due or self._out.due or self._pong is not None or self._close_due:
+        if self._in.due or self._out.due or self._close_due:
             return now
         return min(self._out.resend_at, self._ping_at, self._heard + self._silent_after)
 

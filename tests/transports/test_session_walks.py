@@ -14,9 +14,10 @@ CHOICES = st.tuples(st.sampled_from((*World.STEPS, *World.RARE)), st.integers(0,
 
 
 @pytest.mark.parametrize("seed", range(100))
-def test_walks_lose_nothing_double_nothing_and_end_with_all_acknowledged(seed: int) -> None:
+def test_walks_lose_and_double_nothing_and_end_with_all_acknowledged_and_closed(seed: int) -> None:
     world = World()
     world.walk(Random(seed), 600)
+    world.close()
     assert world.delivered > 20
 
 

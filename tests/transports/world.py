@@ -216,6 +216,18 @@ class World:
             assert sum(charged for _, _, charged in node.left()) <= WINDOW
             assert node.session.unacknowledged == len(node.left())
 
+    def close(self) -> None:
+        """Both sides end the session, over a network without faults."""
+        for node in self.nodes:
+            node.session.close()
+        for side in (0, 1, 0, 1):
+            self.flush(side)
+            for _ in range(len(self._wire(side))):
+                self.deliver(side)
+        for node in self.nodes:
+            assert node.session.state is State.CLOSED
+            assert node.session.lost() == []
+
     def calm(self) -> None:
         """The faults end: everything arrives, is accepted, and is known to be."""
         for _ in range(20):
