@@ -3,6 +3,7 @@
 
 PYTHON   ?=
 CHOICES  := $(or $(PYTHON),python3 python3.13 python3.12 python3.11)
+FUZZ_SECONDS ?= 60
 VERSIONS := 3.11 3.12 3.13
 VENV     := .venv
 BIN      := $(VENV)/bin
@@ -69,9 +70,14 @@ bench: $(VENV)/$(READY) ## Measure against the limits, and write benchmarks/RESU
 soak: $(VENV)/$(READY) ## A million messages and a hundred thousand faults: each must be accounted for
 	@$(BIN)/python -m benchmarks.soak
 
+.PHONY: fuzz
+fuzz: $(VENV)/$(READY) ## Attack all decoders with changed bytes for FUZZ_SECONDS (60)
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --editable '.[fuzz]'
+	@$(BIN)/python -m tests.fuzz.decoders .fuzz -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1
+
 .PHONY: clean
 clean: ## Remove the virtual environments and everything generated
-	@rm -rf .venv .venv-* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf .venv .venv-* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/$(READY): pyproject.toml

@@ -29,7 +29,9 @@ ActorError
 |       `-- RateLimited  it is too soon for another message
 `-- in `transports.errors`
     |-- NotEncodable     (also TypeError) a message cannot be sent to another process
-    `-- DecodeError      (also ValueError) bytes from a peer are not what they should be
+    |-- DecodeError      (also ValueError) bytes from a peer are not what they should be
+    |-- WindowFull       the peer has accepted too few messages to be sent another
+    `-- WrongState       (also RuntimeError) a protocol was asked for what its state does not allow
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What connects processes, and the ``trouper`` command.
 
-For now this package holds the command line, ``transports.cli``, and the lowest layers of the wire,
-`framing` and `codec` (see docs/wire.md). Sessions, links and the cluster come on top of them.
+For now this package holds the command line, ``transports.cli``, and what of the wire does no I/O:
+`framing`, `codec`, `handshake` and `session` (see docs/wire.md). Links and the cluster come on top.
 Nothing in ``actors`` or ``supervision`` imports this package.
 """
 

@@ -24,3 +24,30 @@ class DecodeError(ActorError, ValueError):
         self.path = path
         self.why = why
         super().__init__(f"{why} (at {path})")
+
+
+class WindowFull(ActorError):
+    """The peer has as many messages that it has not accepted as it allows.
+
+    Nothing was taken. Attribute: `window` (messages; 0 before the first connection).
+    """
+
+    def __init__(self, window: int) -> None:
+        self.window = window
+        super().__init__(
+            f"the peer has not accepted {window} messages, which is its whole window"
+            if window
+            else "there is no window before the first connection with the peer"
+        )
+
+
+class WrongState(ActorError, RuntimeError):
+    """Something was asked of a protocol that its state does not allow: a fault of the caller.
+
+    Attributes: `state`, `event` (their names in the table of the protocol).
+    """
+
+    def __init__(self, state: str, event: str) -> None:
+        self.state = state
+        self.event = event
+        super().__init__(f"{event} is not possible in the state {state}")

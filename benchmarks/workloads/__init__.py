@@ -7,6 +7,7 @@ from benchmarks.workloads import (
     messages,
     restarts,
     routing,
+    session,
     spawning,
     supervision,
     waiting,
@@ -21,6 +22,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     *restarts.BENCHMARKS,
     *supervision.BENCHMARKS,
     *routing.BENCHMARKS,
+    *session.BENCHMARKS,
 )
 
 

@@ -1,0 +1,143 @@
+"""All decoders on one piece of bytes: a slice of this is a test, `make fuzz` goes on for longer.
+
+Whatever is wrong is a DecodeError; any other exception is what is looked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Final
+
+import attrs
+
+from actors import message
+from transports import frames
+from transports.codec import Codec
+from transports.errors import DecodeError
+from transports.frames import Ack, Hello, Reason, Refuse
+from transports.framing import FrameDecoder, encode_frame
+from transports.handshake import Agreed, Handshake
+from transports.session import Session
+
+
+@message
+class Item:
+    name: str
+    count: int = 1
+
+
+@message
+class Order:
+    number: int
+    items: list[Item] = attrs.field(factory=list)
+    price: float | None = None
+    tags: dict[str, int] = attrs.field(factory=dict)
+    raw: bytes = b""
+
+
+@message
+class Private:
+    _secret: int
+    items: tuple[Item, ...] = ()
+
+
+NEAR: Final = Hello("near", 7, 1, 0, 0, 0, 8, 4096)
+FAR: Final = Hello("far", 9, 2, 7, 1, 0, 8, 4096)
+CODEC: Final = Codec([Item, Order, Private], max_size=4096)
+MESSAGES: Final = (Item("tea", 2), Order(1, [Item("a")], 0.5, {"b": 1}, b"c"), Private(3))
+
+#: Valid payloads to begin with: each kind of frame, messages, and frames with their checksums.
+CORPUS: Final[tuple[bytes, ...]] = (
+    frames.encode_hello(FAR),
+    frames.encode_welcome(),
+    frames.encode_refuse(Refuse(Reason.FENCED, "over")),
+    frames.DATA_HEADER.pack(frames.DATA, 1, 1) + b"payload",
+    frames.encode_ack(Ack(False, 3, 1, ((3, 3),))),
+    frames.encode_ack(Ack(True, 2, 2)),
+    frames.encode_number(frames.PING, 1),
+    frames.encode_number(frames.PONG, 0),
+    frames.encode_number(frames.CLOSE, 0),
+    *map(CODEC.encode, MESSAGES),
+    *(encode_frame(CODEC.encode(each)) for each in MESSAGES),
+)
+
+DECODERS: Final[tuple[Callable[[bytes], Any], ...]] = (
+    frames.kind,
+    frames.hello_version,
+    frames.decode_hello,
+    frames.decode_welcome,
+    frames.decode_refuse,
+    frames.decode_data,
+    frames.decode_ack,
+    frames.decode_number,
+    CODEC.decode,
+)
+
+
+def each(data: bytes) -> None:
+    """Give the bytes to every decoder, handshake state and session."""
+    for decode in DECODERS:
+        with suppress(DecodeError):
+            decode(data)
+    _framing(data)
+    _handshakes(data)
+    # As one frame, and cut into several by their lengths.
+    _session([data])
+    _session(_cut(data))
+
+
+def _framing(data: bytes) -> None:
+    decoder = FrameDecoder(max_frame=4096)
+    with suppress(DecodeError):
+        for start in range(0, len(data), 7):
+            decoder.feed(data[start : start + 7])
+    assert decoder.buffered <= 4096 + 8
+
+
+def _handshakes(data: bytes) -> None:
+    first = Handshake(NEAR)
+    first.received(data)
+    second = Handshake(NEAR)
+    second.received(frames.encode_hello(FAR))
+    second.received(data)
+    for handshake in (first, second):
+        # A refusal can be told, whatever caused it.
+        for frame in handshake.outgoing():
+            frames.kind(frame)
+
+
+def _session(pieces: list[bytes]) -> None:
+    session = Session(8, max_frame=4096)
+    session.connected(Agreed(FAR, False, 0), 0.0)
+    for _ in range(4):
+        session.send(b"to be acknowledged")
+    session.outgoing(0.0)
+    held = 0
+    for turn, piece in enumerate(pieces):
+        try:
+            deliveries = session.received(piece, float(turn))
+        except DecodeError:
+            # As a link does: the connection is over, and the session waits for another.
+            session.disconnected()
+            session.hello("near", 7)
+            break
+        for delivery in deliveries:
+            held += delivery.charged
+            if delivery.sequence % 2:
+                session.accepted(delivery.sequence)
+                held -= delivery.charged
+        session.outgoing(float(turn))
+        session.wake_at(float(turn))
+        session.acknowledged()
+    assert held <= 8
+    assert session.unacknowledged == len(session.lost()) <= 4
+
+
+def _cut(data: bytes) -> list[bytes]:
+    pieces = []
+    while data:
+        length = data[0]
+        pieces.append(data[1 : 1 + length])
+        data = data[1 + length :]
+    return pieces

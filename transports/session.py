@@ -1,0 +1,376 @@
+"""A session: messages between two processes in order and exactly once, over connections that break.
+
+What the peer has received is not sent again. What it has not accepted, which is later, since a
+mailbox may have no room, counts against its window, and is lost if its process ends. The halves are
+`outbound` and `inbound`; here are the states, the connections, heartbeats and the end. No I/O; time
+is an argument, in seconds.
+"""
+
+from __future__ import annotations
+
+import enum
+from math import inf
+from typing import Final
+
+from transports import frames
+from transports.errors import DecodeError, WrongState
+from transports.frames import DATA, DATA_HEADER, Hello
+from transports.handshake import Agreed
+from transports.inbound import Delivery, Inbound
+from transports.outbound import Outbound
+
+__all__ = ["TABLE", "Delivery", "Event", "Session", "State"]
+
+
+class State(enum.Enum):
+    """Where a session is."""
+
+    NEW = "new"
+    CONNECTED = "connected"
+    DISCONNECTED = "disconnected"
+    CLOSED = "closed"
+
+
+class Event(enum.Enum):
+    """What can be asked of a session, or happens to it."""
+
+    SEND = "send"
+    HELLO = "hello"
+    CONNECT = "connected"
+    DISCONNECT = "disconnected"
+    RECEIVE = "received"
+    ACCEPT = "accepted"
+    CLOSE = "close"
+    BOTH_CLOSED = "both closed"
+    LOSE = "lost"
+
+
+#: What is not in the table raises WrongState.
+TABLE: Final[dict[tuple[State, Event], State]] = {
+    (State.NEW, Event.SEND): State.NEW,
+    (State.NEW, Event.HELLO): State.NEW,
+    (State.NEW, Event.CONNECT): State.CONNECTED,
+    # A connection that failed before anything came of it.
+    (State.NEW, Event.DISCONNECT): State.NEW,
+    (State.NEW, Event.CLOSE): State.NEW,
+    (State.NEW, Event.LOSE): State.CLOSED,
+    (State.CONNECTED, Event.SEND): State.CONNECTED,
+    (State.CONNECTED, Event.DISCONNECT): State.DISCONNECTED,
+    (State.CONNECTED, Event.RECEIVE): State.CONNECTED,
+    (State.CONNECTED, Event.ACCEPT): State.CONNECTED,
+    (State.CONNECTED, Event.CLOSE): State.CONNECTED,
+    (State.CONNECTED, Event.BOTH_CLOSED): State.CLOSED,
+    (State.CONNECTED, Event.LOSE): State.CLOSED,
+    (State.DISCONNECTED, Event.SEND): State.DISCONNECTED,
+    (State.DISCONNECTED, Event.DISCONNECT): State.DISCONNECTED,
+    (State.DISCONNECTED, Event.HELLO): State.DISCONNECTED,
+    (State.DISCONNECTED, Event.CONNECT): State.CONNECTED,
+    (State.DISCONNECTED, Event.ACCEPT): State.DISCONNECTED,
+    (State.DISCONNECTED, Event.CLOSE): State.DISCONNECTED,
+    (State.DISCONNECTED, Event.LOSE): State.CLOSED,
+    # The rest of what was read with the last CLOSE, and mailboxes that get room too late.
+    (State.CLOSED, Event.DISCONNECT): State.CLOSED,
+    (State.CLOSED, Event.RECEIVE): State.CLOSED,
+    (State.CLOSED, Event.ACCEPT): State.CLOSED,
+    (State.CLOSED, Event.CLOSE): State.CLOSED,
+    (State.CLOSED, Event.LOSE): State.CLOSED,
+}
+
+
+class Session:
+    """What one process has to tell another, and has heard from it.
+
+    window: charged messages of the peer that may be here and not accepted. resend_after: seconds
+        without progress until what the peer has not received is written again; twice as many each
+        time, up to `resend_at_most`. heartbeat: seconds between PINGs. silent_after: seconds
+        without a frame after which a connection is not worth keeping. max_frame: bytes of the
+        largest frame. number: which session with this peer it is, larger each time that this side
+        has given one up; the same again if the peer's process or session is another (`renewed`).
+
+    Memory: what is charged is bounded by the windows, on both sides. What is not charged is to be
+    accepted at once where it is delivered, and bounded by whoever sends it.
+
+    Raises:
+        ValueError: a number is not in its range: seconds are positive, `resend_at_most` is not
+            below `resend_after`, nor `silent_after` below `heartbeat`.
+    """
+
+    def __init__(
+        self,
+        window: int = 1024,
+        resend_after: float = 0.5,
+        *,
+        resend_at_most: float = 8.0,
+        heartbeat: float = 1.0,
+        silent_after: float = 5.0,
+        max_frame: int = 1 << 24,
+        number: int = 1,
+    ) -> None:
+        if not 0 < resend_after <= resend_at_most:
+            raise ValueError(f"resend_after: above 0, to {resend_at_most}, not {resend_after!r}")
+        if not 0 < heartbeat <= silent_after:
+            raise ValueError(f"heartbeat: above 0, to {silent_after}, not {heartbeat!r}")
+        # What a HELLO cannot say is refused now.
+        Hello("check", 1, number, 0, 0, 0, window, max_frame)
+        self.number = number
+        self.window = window
+        self._max_frame = max_frame
+        self._max_payload = max_frame - DATA_HEADER.size
+        self._resend_after = resend_after
+        self._resend_at_most = resend_at_most
+        self._heartbeat = heartbeat
+        self._silent_after = silent_after
+        self._peer: Hello | None = None
+        self._closing = self._peer_closing = self._close_written = False
+        self._enter(State.NEW)
+
+        self._out = Outbound(resend_after, resend_at_most)
+        self._in = Inbound(window)
+        self._heard = 0.0
+        self._ping_at = inf
+        self._pings = 0
+        self._pong: int | None = None
+
+    # -- state
+
+    @property
+    def state(self) -> State:
+        """Where it is in `TABLE`."""
+        return self._state
+
+    @property
+    def peer(self) -> Hello | None:
+        """What the peer said of itself last, once there was a connection."""
+        return self._peer
+
+    @property
+    def has_credit(self) -> bool:
+        """Whether the peer's window has room for a charged message."""
+        return self._out.has_credit
+
+    @property
+    def unacknowledged(self) -> int:
+        """Messages that the peer has not accepted."""
+        return len(self._out)
+
+    @property
+    def peer_closing(self) -> bool:
+        """Whether the peer has said that it sends nothing more."""
+        return self._peer_closing
+
+    def _enter(self, state: State) -> None:
+        self._state = state
+        # Looked at for every message: an enum as a key of a dict is hashed in Python.
+        self._may_send = (state, Event.SEND) in TABLE
+        self._may_accept = (state, Event.ACCEPT) in TABLE
+        self._connected = state is State.CONNECTED
+
+    def _advance(self, event: Event) -> None:
+        after = TABLE.get((self._state, event))
+        if after is None:
+            raise WrongState(self._state.value, event.value)
+        if after is not self._state:
+            self._enter(after)
+
+    # -- connections
+
+    def hello(self, node: str, incarnation: int) -> Hello:
+        """What to say first on a new connection, once the one before it is `disconnected`.
+
+        Raises:
+            WrongState: the session is connected, so that this would be out of date, or closed.
+            ValueError: `node` is no name, or `incarnation` no int of 64 bits from 1 up.
+        """
+        self._advance(Event.HELLO)
+        return Hello(
+            node,
+            incarnation,
+            self.number,
+            self._peer.incarnation if self._peer else 0,
+            self._peer.session if self._peer else 0,
+            self._in.received,
+            self.window,
+            self._max_frame,
+        )
+
+    def connected(self, agreed: Agreed, now: float) -> None:
+        """Go on over a new connection, with what follows the last that the peer has received.
+
+        Raises:
+            WrongState: it is connected already, or closed.
+            ValueError: `agreed` is about another session: see `Agreed.resumed` and `renewed`.
+            DecodeError: the peer has received what was never written, or forgotten what it had
+                received, or changed its window; the connection is to be closed.
+        """
+        if (self._state, Event.CONNECT) not in TABLE:
+            raise WrongState(self._state.value, Event.CONNECT.value)
+        peer, before = agreed.peer, self._peer
+        if agreed.resumed != (before is not None):
+            raise ValueError("agreed about another session: this one is lost() and to be renewed()")
+        if before is not None and peer.window != before.window:
+            raise DecodeError("$.window", f"{peer.window}, after {before.window}")
+        self._out.resume(agreed.peer_received)
+        self._out.window = peer.window
+        self._in.resume()
+        self._advance(Event.CONNECT)
+        self._peer = peer
+        self._close_written = False
+        self._heard = now
+        self._ping_at = now + self._heartbeat
+        self._pong = None
+
+    def disconnected(self) -> None:
+        """The connection is gone, or none came of an attempt."""
+        self._advance(Event.DISCONNECT)
+
+    def close(self) -> None:
+        """Send nothing more; say so to the peer once it has accepted everything.
+
+        The session is closed when both have said so. Until then it goes on receiving.
+        """
+        self._advance(Event.CLOSE)
+        self._closing = True
+
+    def lost(self) -> list[tuple[int, bytes, bool]]:
+        """Close it, since the peer's process is gone: what it has not accepted, in order.
+
+        Each is (sequence, payload, charged). Some of it the peer may have received; the last it
+        accepted may be among it, if its ACK was lost. Empty from the second call on.
+        """
+        self._advance(Event.LOSE)
+        return self._out.lost()
+
+    def renewed(self) -> Session:
+        """A new session with the same settings and number, for a peer whose process is another."""
+        return Session(
+            self.window,
+            self._resend_after,
+            resend_at_most=self._resend_at_most,
+            heartbeat=self._heartbeat,
+            silent_after=self._silent_after,
+            max_frame=self._max_frame,
+            number=self.number,
+        )
+
+    # -- what we send
+
+    def send(self, payload: bytes, charged: bool = True) -> int:
+        """Queue a message for `outgoing`; its sequence, from 1 up.
+
+        A charged one counts against the peer's window until the peer has accepted it. Before the
+        first connection there is no window, and only what is not charged can be queued.
+
+        Raises:
+            WindowFull: it is charged, and there is no credit.
+            ValueError: it does not fit into a frame.
+            WrongState: the session is closed, or closing.
+        """
+        if self._closing or not self._may_send:
+            raise WrongState("closing" if self._may_send else self._state.value, Event.SEND.value)
+        if len(payload) > self._max_payload:
+            raise ValueError(f"{len(payload)} bytes do not fit into a frame of {self._max_frame}")
+        return self._out.send(payload, charged)
+
+    def acknowledged(self) -> list[int]:
+        """The sequences that the peer has accepted since the last call, in the order it said so."""
+        return self._out.acknowledged()
+
+    def outgoing(self, now: float) -> list[bytes]:
+        """The payloads of the frames to write now, in order; nothing without a connection."""
+        if not self._connected:
+            return []
+        written = []
+        if now >= self._out.resend_at:
+            self._out.wind_back()
+            self._close_written = False
+        if self._in.due:
+            written.append(self._in.ack())
+        if self._pong is not None:
+            written.append(frames.encode_number(frames.PONG, self._pong))
+            self._pong = None
+        if self._out.due:
+            written += self._out.write(now)
+        if self._close_due:
+            written.append(frames.encode_number(frames.CLOSE, self._out.last))
+            self._close_written = True
+            self._out.start_timer(now)
+            self._end_if_both_closed()
+        if now >= self._ping_at:
+            self._pings += 1
+            written.append(frames.encode_number(frames.PING, self._pings))
+            self._ping_at = now + self._heartbeat
+        return written
+
+    @property
+    def _close_due(self) -> bool:
+        return self._closing and not self._close_written and not len(self._out)
+
+    def wake_at(self, now: float) -> float:
+        """When to call `outgoing` at the latest: `now` if there is something to write, inf if
+        nothing will come of it; also when to ask `is_silent`.
+        """
+        if not self._connected:
+            return inf
+        if self._in.due or self._out.due or self._close_due:
+            return now
+        return min(self._out.resend_at, self._ping_at, self._heard + self._silent_after)
+
+    def is_silent(self, now: float) -> bool:
+        """Whether nothing was heard for so long that the connection is to be broken."""
+        return self._connected and now >= self._heard + self._silent_after
+
+    # -- what we are sent
+
+    def received(self, frame: bytes, now: float) -> list[Delivery]:
+        """Take one frame, of whatever bytes; the messages that can be delivered now.
+
+        Nothing of a frame in error is taken. A closed session ignores frames.
+
+        Raises:
+            DecodeError: it is malformed, or no peer that keeps to the rules would send it; the
+                connection is to be closed.
+            WrongState: there is no connection.
+        """
+        if not self._connected:
+            self._advance(Event.RECEIVE)
+            return []
+        # First what comes by the thousand.
+        if frame and frame[0] == DATA:
+            deliveries = self._in.take(frame, self._peer_closing)
+            self._heard = now
+            return deliveries
+        kind = frames.kind(frame)
+        if kind == frames.ACK:
+            self._out.take(frames.decode_ack(frame), now)
+        elif kind == frames.PING:
+            self._pong = frames.decode_number(frame)
+            # Repeats an ACK that was lost.
+            self._in.due = True
+        elif kind == frames.PONG:
+            if frames.decode_number(frame) > self._pings:
+                raise DecodeError("$", "a PONG without its PING")
+        elif kind == frames.CLOSE:
+            if frames.decode_number(frame) != self._in.received:
+                raise DecodeError("$", f"a CLOSE that is not behind {self._in.received}")
+            self._peer_closing = True
+            self._end_if_both_closed()
+        elif kind == frames.REFUSE:
+            raise DecodeError("$", "a REFUSE behind the handshake")
+        # What is left are HELLO and WELCOME, doubled by the network.
+        self._heard = now
+        return []
+
+    def accepted(self, sequence: int) -> None:
+        """The message is in its mailbox, and may be acknowledged; in any order.
+
+        Raises:
+            ValueError: it was not delivered, or is accepted already.
+            WrongState: there never was a connection.
+        """
+        if not self._may_accept:
+            self._advance(Event.ACCEPT)
+        self._in.accept(sequence)
+
+    def _end_if_both_closed(self) -> None:
+        if self._close_written and self._peer_closing:
+            self._advance(Event.BOTH_CLOSED)
