@@ -13,6 +13,7 @@ from actors.states import FAILED, RUNNING, STARTING, STOPPED
 
 if TYPE_CHECKING:
     from actors.cell import Cell
+    from actors.rare import Rare
     from actors.ref import ActorRef
 
 
@@ -104,12 +105,19 @@ def break_link(cell: Cell, broken: LinkBroken) -> None:
         cell._wake()
 
 
+def leave_streams(rare: Rare) -> None:
+    """Its incarnation consumes no more: who produces for it is not to wait."""
+    for channel in tuple(rare.streams):
+        channel.leave()
+
+
 def end_of_incarnation(cell: Cell, reason: ExitReason | Failure) -> None:
     """Its deferred asks fail, its watchers are told, its links break, its watches end."""
     rare = cell._rare
     if rare is None:
         return
     rare.link_broken = None
+    leave_streams(rare)
     links = tuple(rare.links)
     for other in links:
         unlink(cell, other)
