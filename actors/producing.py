@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from actors.ask import STREAMED, Ask
 from actors.errors import NotAskable, NotStreamable, brief
 from actors.handling import put_back
-from actors.streams import END, Sink
+from actors.sinks import END, Sink
 from actors.waiting import Raised
 
 if TYPE_CHECKING:

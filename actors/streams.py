@@ -7,7 +7,6 @@ ask (a failure, a stop, a full mailbox) ends a stream, by the same code.
 
 from __future__ import annotations
 
-import abc
 import contextlib
 import weakref
 from collections import deque
@@ -18,8 +17,9 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import trio
 
-from actors.ask import STREAMED, Ask, check_cycle, find_chain
-from actors.errors import AskCycle, AskTimeout, NotAMessage, NotStreamable, brief
+from actors.ask import Ask, check_cycle
+from actors.errors import AskTimeout, NotAMessage, brief
+from actors.sinks import END, Sink
 from actors.timers import Expiring, check_seconds
 from actors.waiting import PAUSE, PENDING, Raised, Waiter
 
@@ -32,122 +32,6 @@ T = TypeVar("T")
 
 PAUSE_EVERY: Final = 64
 """Items that may be produced, where the buffer has room for more, before others have a turn."""
-
-
-class _End:
-    __slots__ = ()
-
-
-END: Final = _End()
-"""The outcome of an ask whose stream has come to its end."""
-
-
-class Sink(abc.ABC):
-    """Where the items of one stream go: its producing side.
-
-    A Channel if the consumer is in this process. A transport has its own: it calls `request` with
-    the Ask that it puts into the mailbox, and `leave` when it hears that the consumer has gone.
-
-    gone: the consumer takes no more. consumer: the actor that consumes, if it is one of this
-    process: for the search of cycles.
-    """
-
-    __slots__ = ("_room", "ask", "consumer", "gone", "putting")
-
-    def __init__(self) -> None:
-        self.ask: Ask | None = None
-        self.consumer: Cell | None = None
-        self.gone = False
-        self.putting = False
-        self._room: RoomWait | None = None
-
-    @abc.abstractmethod
-    async def put(self, item: Any) -> bool:
-        """Give the consumer an item, and wait while it is behind. False: the consumer has gone.
-
-        Raises:
-            AskCycle: waiting could never end, because the consumer waits for the producer.
-        """
-
-    @abc.abstractmethod
-    def end(self, error: BaseException | None) -> None:
-        """Nothing more comes; what was put before still arrives. Called once, also without a start.
-
-        error: what the consumer is to be told: ActorFailed, ActorStopped, NotStreamable...; None:
-        the generator has come to its end.
-        """
-
-    def request(self, ask: Ask) -> None:
-        """Let what answers `ask` go here."""
-        self.ask = ask
-        ask.waits = self  # type: ignore[assignment] # stands where the cell that waits stands
-
-    def leave(self) -> None:
-        """The consumer has gone: the generator is closed, or cancelled where it waits."""
-        self.gone = True
-        ask = self.ask
-        if ask is None or ask.value is not PENDING:
-            return
-        ask.abandoned()
-        if ask.where != STREAMED:
-            return
-        if self.putting:
-            self.there_is_room()
-        else:
-            ask.holder._dispatcher.workers.cancel(ask.holder)
-
-    async def wait_for_room(self) -> None:
-        """Wait until `there_is_room`, or the consumer has gone. For `put`.
-
-        Raises:
-            AskCycle: see `put`.
-        """
-        assert self.ask is not None
-        producer = self.ask.holder
-        if self.consumer is not None:
-            chain = find_chain(self.consumer, producer)
-            if chain is not None:
-                raise AskCycle(chain)
-        self._room = RoomWait(self)
-        self.putting = True
-        try:
-            await producer._wait_as(producer, self._room)
-        finally:
-            self.putting = False
-            self._room = None
-
-    def there_is_room(self) -> None:
-        """Let the producer go on, if it waits for room."""
-        if self._room is not None:
-            self._room.resolve()
-
-    # -- as the cell that waits for the reply
-
-    @property
-    def _dispatcher(self) -> Sink:
-        return self
-
-    def enqueue(self, _: object) -> None:
-        """The ask has its outcome."""
-        assert self.ask is not None
-        outcome = self.ask.value
-        if outcome is END:
-            self.end(None)
-        elif outcome.__class__ is Raised:
-            self.end(outcome.error)
-        else:
-            what = f"its handler answers {brief(self.ask.message, 80)} with a value"
-            self.end(NotStreamable(self.ask.holder, f"{what}; use `await ref.ask(...)`"))
-
-
-class RoomWait(Waiter):
-    """A producer that waits for its consumer."""
-
-    __slots__ = ("sink",)
-
-    def __init__(self, sink: Sink) -> None:
-        super().__init__(sink.consumer)
-        self.sink = sink
 
 
 class ItemWait(Waiter):
