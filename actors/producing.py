@@ -37,7 +37,11 @@ async def produce(cell: Cell, ask: Ask, generator: Generator) -> None:
             if not await sink.put(item):
                 break
     finally:
-        await generator.aclose()
+        try:
+            await generator.aclose()
+        except* GeneratorExit:
+            # It came out of a nursery that was open at the `yield`, and so in a group.
+            pass
     ask.answer(END)
 
 

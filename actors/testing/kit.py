@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import types
 from collections.abc import Callable
@@ -167,12 +166,12 @@ class ActorKit(Generic[ActorT]):
                 result = await result
             if not isinstance(result, types.AsyncGeneratorType):
                 raise TypeError(f"{brief(message)} is answered with no stream: {result!r}")
-            async with contextlib.aclosing(result):
-                while most is None or len(items) < most:
-                    try:
-                        items.append(await anext(result))
-                    except StopAsyncIteration:
-                        break
+            while most is None or len(items) < most:
+                try:
+                    items.append(await anext(result))
+                except StopAsyncIteration:
+                    break
+            await result.aclose()
         finally:
             self._message = NOTHING_IN_HAND
         return items
