@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from types import AsyncGeneratorType, CoroutineType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from actors.ask import STREAMED, Ask
 from actors.dead_letters import DeadLetterReason
@@ -28,9 +28,6 @@ from actors.waiting import PENDING
 if TYPE_CHECKING:
     from actors.cell import Cell
     from actors.failure import Failure
-
-AWAITED: Final = frozenset((CoroutineType, AsyncGeneratorType))
-"""Classes of what a handler returns that are no reply."""
 
 
 def plain_rest(cell: Cell, receive: Callable[[Any], Any], most: int) -> int:
@@ -62,7 +59,9 @@ def plain_rest(cell: Cell, receive: Callable[[Any], Any], most: int) -> int:
                     answer(cell, receive, message)
                 else:
                     result = receive(message)
-                    if result is not None and result.__class__ in AWAITED:
+                    if result is not None and (
+                        (kind := result.__class__) is CoroutineType or kind is AsyncGeneratorType
+                    ):
                         raise forgotten(cell, receive, result)
                 if cell._plain is not receive:
                     break
@@ -156,7 +155,9 @@ def answer(cell: Cell, receive: Callable[[Any], Any], ask: Ask) -> None:
         return
     ask.where = "being handled"
     result = receive(ask.message)
-    if result is not None and (kind := result.__class__) in AWAITED:
+    if result is not None and (
+        (kind := result.__class__) is CoroutineType or kind is AsyncGeneratorType
+    ):
         if kind is CoroutineType:
             raise forgotten(cell, receive, result)
         if ask.where == "being handled":
@@ -260,7 +261,10 @@ async def turn(cell: Cell, most: int) -> None:
                         result = receive(message)
                         if waits:
                             result = await result
-                        if result is not None and result.__class__ in AWAITED:
+                        if result is not None and (
+                            (kind := result.__class__) is CoroutineType
+                            or kind is AsyncGeneratorType
+                        ):
                             raise forgotten(cell, receive, result)
                     if cell._rare is not None:
                         break
@@ -303,7 +307,9 @@ async def _answer_async(cell: Cell, receive: Callable[[Any], Any], ask: Ask) -> 
         return
     ask.where = "being handled"
     result = await receive(ask.message)
-    if result is not None and (kind := result.__class__) in AWAITED:
+    if result is not None and (
+        (kind := result.__class__) is CoroutineType or kind is AsyncGeneratorType
+    ):
         if kind is CoroutineType:
             raise forgotten(cell, receive, result)
         if ask.where != "being handled" or ask.holder is not cell:

@@ -274,14 +274,14 @@ async def test_a_producer_that_waits_for_room_and_an_actor_that_waits_have_no_ta
 
 async def test_a_large_buffer_lets_others_have_their_turns() -> None:
     async with Checked("s", max_restarts=0) as system:
-        made = Numbers(10_000)
+        made = Numbers(100_000)
         seen: list[int] = []
         ref, other = system.spawn(Async), system.spawn(Doer)
-        async with ref.stream(made, buffer=100_000) as items:
+        async with ref.stream(made, buffer=1_000_000) as items:
             await anext(items)
             await other.ask(lambda _: seen.append(made.made))
-            assert 0 < seen[0] < 10_000
-            assert len(await collect(items)) == 9_999
+            assert 0 < seen[0] < 100_000
+            assert len(await collect(items)) == 99_999
 
 
 async def test_a_thousand_streams_at_once_all_end() -> None:
