@@ -32,10 +32,22 @@ async def produce(cell: Cell, ask: Ask, generator: Generator) -> None:
     if sink.gone:
         return
     ask.where = STREAMED
+    step: Awaitable[Any] = generator.__anext__()
     try:
-        async for item in generator:
-            if not await sink.put(item):
+        while True:
+            try:
+                item = await step
+            except StopAsyncIteration:
                 break
+            try:
+                if not await sink.put(item):
+                    break
+            except BaseException as error:
+                # The wait is at the `yield`: so what ends it is raised there. It may be for a
+                # scope of the generator's own, which then goes on.
+                step = generator.athrow(error)
+            else:
+                step = generator.__anext__()
     finally:
         try:
             await generator.aclose()

@@ -68,6 +68,7 @@ class Sink(abc.ABC):
         if ask is None or ask.value is not PENDING:
             return
         ask.abandoned()
+        ask.waits = None
         if ask.where != STREAMED:
             return
         if self.putting:

@@ -120,6 +120,9 @@ class Channel(Sink):
         if self.gone:
             return False
         items = self.items
+        if len(items) >= self.size:
+            # A scope of the generator has ended its wait for room, but there is none yet.
+            await self.wait_for_room()
         items.append(item)
         taker = self._taker
         if taker is not None:
