@@ -27,8 +27,9 @@ class Sink(abc.ABC):
     A Channel if the consumer is in this process. A transport has its own: it calls `request` with
     the Ask that it puts into the mailbox, and `leave` when it hears that the consumer has gone.
 
-    gone: the consumer takes no more. consumer: the actor that consumes, if it is one of this
-    process: for the search of cycles.
+    gone: the consumer takes no more. consumer: the actor that consumes in its own turn, if it is
+    one of this process: for the search of cycles. (Tasks in its nurseries consume whatever the
+    others wait for.)
     """
 
     __slots__ = ("_room", "ask", "consumer", "gone", "putting")
@@ -84,11 +85,11 @@ class Sink(abc.ABC):
         """
         assert self.ask is not None
         producer = self.ask.holder
-        if self.consumer is not None:
-            chain = find_chain(self.consumer, producer)
-            if chain is not None:
-                raise AskCycle(chain)
-        self._room = RoomWait(self)
+        room = RoomWait(self)
+        consumer = room.holder
+        if consumer is not None and (chain := find_chain(consumer, producer)) is not None:
+            raise AskCycle(chain)
+        self._room = room
         self.putting = True
         try:
             await producer._wait_as(producer, self._room)
@@ -126,5 +127,14 @@ class RoomWait(Waiter):
     __slots__ = ("sink",)
 
     def __init__(self, sink: Sink) -> None:
-        super().__init__(sink.consumer)
+        self.value: Any = PENDING
+        self.waits = None
         self.sink = sink
+
+    @property
+    def holder(self) -> Cell | None:  # type: ignore[override] # it may change meanwhile
+        """Who has to take items; None if that may go on whatever the consuming actor waits for."""
+        consumer = self.sink.consumer
+        if consumer is None or (consumer._rare is not None and consumer._rare.helper_waits):
+            return None
+        return consumer

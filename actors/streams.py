@@ -163,7 +163,8 @@ class Channel(Sink):
             AskCycle: the actor waits for the one who consumes.
         """
         self.dispatcher = dispatcher = cell._dispatcher
-        self.owner = self.consumer = owner = dispatcher.current or dispatcher.workers.cell_of_task()
+        self.consumer = dispatcher.current
+        self.owner = owner = self.consumer or dispatcher.workers.cell_of_task()
         if owner is not None:
             check_cycle(cell, owner)
             owner._rare_part().streams[self] = None
@@ -207,9 +208,11 @@ class Channel(Sink):
         dispatcher = self.dispatcher
         assert dispatcher is not None
         assert self.ask is not None
-        self.consumer = consumer = dispatcher.current or dispatcher.workers.cell_of_task()
-        if consumer is not None:
-            check_cycle(self.ask.holder, consumer)
+        self.consumer = dispatcher.current
+        consumer = self.consumer or dispatcher.workers.cell_of_task()
+        producer = self.ask.holder
+        if consumer is not None and (producer._waiting is not None or producer._rare is not None):
+            check_cycle(producer, consumer)
         timeout, self.first_timeout = self.first_timeout, self.timeout
         self._taker = wait = ItemWait(self, timeout)
         if timeout is not None:

@@ -1147,6 +1147,59 @@ async def test_two_actors_that_stream_from_each_other_are_a_circle(
         assert error.chain == (b, a, b)
 
 
+async def test_a_nursery_may_consume_in_one_task_and_ask_the_producer_in_another(
+    autojump_clock: Any,
+) -> None:
+    """The producer waits for room while the ask is queued behind its stream: no circle."""
+    async with Checked("s", max_restarts=0) as system:
+        consumer, producer = system.spawn(Doer), system.spawn(Async)
+        results: list[Any] = []
+
+        async def both(_: Actor) -> None:
+            async def slowly() -> None:
+                async for item in producer.stream(Numbers(5), buffer=1, timeout=None):
+                    results.append(item)
+                    await trio.sleep(1)
+
+            async def ask() -> None:
+                await trio.sleep(0.5)
+                results.append(await producer.ask("reply", timeout=None))
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(slowly)
+                nursery.start_soon(ask)
+
+        await consumer.ask(both, timeout=None)
+        assert sorted(results, key=str) == [0, 1, 2, 3, 4, "reply"]
+
+
+async def test_a_producer_that_asks_the_actor_of_a_consuming_task_is_a_circle(
+    autojump_clock: Any,
+) -> None:
+    async with Checked("s", max_restarts=None) as system:
+        consumer, producer = system.spawn(Doer), system.spawn(Async)
+        errors: list[Exception] = []
+
+        async def asks(_: Actor) -> AsyncIterator[Any]:
+            yield 1
+            yield await consumer.ask("x", timeout=None)
+
+        async def in_a_nursery(_: Actor) -> None:
+            async def child() -> None:
+                try:
+                    await collect(producer.stream(asks, timeout=None))
+                except Exception as error:
+                    errors.append(error)
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(child)
+
+        with trio.fail_after(1):
+            await consumer.ask(in_a_nursery, timeout=None)
+        error = errors[0].cause if isinstance(errors[0], ActorFailed) else errors[0]
+        assert isinstance(error, AskCycle)
+
+
 async def test_a_parent_that_streams_from_a_child_that_failed_before_is_told(
     autojump_clock: Any,
 ) -> None:
