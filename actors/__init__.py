@@ -28,6 +28,7 @@ from actors.errors import (
     NotAnActor,
     NotAskable,
     NotRunning,
+    NotStreamable,
     StartTimeout,
     SystemClosed,
     WrongThread,
@@ -49,6 +50,7 @@ from actors.ref import ActorRef
 from actors.routing.services import Instance, ServiceRef
 from actors.routing.topics import Gathered, Published, TopicRef
 from actors.running import run
+from actors.streams import Stream
 from actors.system import ActorSystem
 from actors.timers import Timer
 
@@ -87,6 +89,7 @@ __all__ = [
     "NotAnActor",
     "NotAskable",
     "NotRunning",
+    "NotStreamable",
     "Published",
     "Reply",
     "Request",
@@ -95,6 +98,7 @@ __all__ = [
     "ServiceRef",
     "StartTimeout",
     "Stop",
+    "Stream",
     "SystemClosed",
     "Terminated",
     "Timer",

@@ -89,7 +89,7 @@ class Actor:
         check_seconds(cls.shutdown, f"{cls.__name__}.shutdown")
         if cls.handle_within is not None:
             check_seconds(cls.handle_within, f"{cls.__name__}.handle_within", zero=False)
-            if not is_async(cls.receive):
+            if not is_async(cls.receive) and not inspect.isasyncgenfunction(cls.receive):
                 raise TypeError(
                     f"{cls.__name__}.handle_within needs `async def receive`: "
                     "a plain handler cannot be cancelled"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
@@ -12,12 +12,16 @@ from actors.waiting import PENDING, Raised, Task, Waiter
 
 if TYPE_CHECKING:
     from actors.cell import Cell
+    from actors.timers import Expiring
+
+STREAMED: Final = "being streamed"
 
 
 class Ask(Waiter):
     """The envelope in which an asked message travels, and the asker's wait for its reply.
 
-    where: "waiting for room", "queued", "being handled" or "deferred"; for AskTimeout.
+    where: "waiting for room", "queued", "being handled", "deferred" or "being streamed"; for
+    AskTimeout.
     """
 
     __slots__ = ("asker", "deadline", "expected", "message", "timeout", "where")
@@ -40,7 +44,7 @@ class Ask(Waiter):
         self.asker = asker
         self.deadline = deadline
         self.timeout = timeout
-        self.expected: dict[Ask, None] | None = None
+        self.expected: dict[Expiring, None] | None = None
         self.where = "queued"
 
     def answer(self, value: Any = None) -> bool:
@@ -67,7 +71,7 @@ class Ask(Waiter):
 
     def stopped(self, reason: str) -> bool:
         """The actor stopped before it answered."""
-        started = self.where in ("being handled", "deferred")
+        started = self.where in ("being handled", "deferred", STREAMED)
         error = ActorStopped(self.holder, self.message, reason, started=started)
         return self.answer(Raised(error))
 

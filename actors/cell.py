@@ -24,6 +24,7 @@ from actors.rare import Rare, SendWait
 from actors.ref import ActorRef
 from actors.states import DRAINING, FAILED, RUNNING, STARTING, STOPPED, State
 from actors.stopping import stop
+from actors.streams import give_way
 from actors.threads import current_thread
 from actors.timers import check_seconds
 from actors.waiting import PAUSE, PENDING, Raised, Waiter
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from actors.actor import Actor, Traits
     from actors.dispatcher import Dispatcher
     from actors.root import Root
+    from actors.streams import Channel
     from actors.workers import Steps, Worker
 
 
@@ -230,6 +232,11 @@ class Cell(CellMailbox):
         ask.holder = self
         self._put_ask(ask)
 
+    async def _open_stream(self, channel: Channel, request: object) -> None:
+        self._dispatcher.check_thread("stream")
+        await give_way(self._dispatcher)
+        channel.open(self, request)
+
     def _watched_by(self, watcher: Cell) -> None:
         watch(watcher, self)
 
@@ -387,6 +394,8 @@ class Cell(CellMailbox):
     def _plain_handler(self) -> Callable[[Any], Any] | None:
         rare = self._rare
         if rare is not None and (rare.senders or rare.urgent or rare.redelivered):
+            return None
+        if rare is not None and rare.begun is not None:
             return None
         if rare is not None and rare.behaviour is not None:
             return None if rare.behaviour_waits else rare.behaviour

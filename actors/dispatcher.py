@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from contextvars import Context, ContextVar
-from types import CoroutineType
+from types import AsyncGeneratorType, CoroutineType
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
@@ -22,9 +22,18 @@ from actors._trio_private import cancel_status
 from actors.ask import Ask
 from actors.errors import NotRunning, SystemClosed, WrongThread
 from actors.mailbox import NOTHING
+from actors.producing import refuse_ask
 from actors.states import RUNNING
 from actors.threads import current_thread
-from actors.turn import answer, forgotten, interrupted, plain_failure, plain_rest, stray, turn
+from actors.turn import (
+    answer,
+    forgotten,
+    interrupted,
+    plain_failure,
+    plain_rest,
+    stray,
+    turn,
+)
 from actors.waiting import PAUSE, Waiter
 from actors.workers import BEGIN, DONE, TURN, Worker, Workers
 
@@ -235,7 +244,10 @@ class Dispatcher:
                             answer(cell, receive, message)
                         else:
                             result = receive(message)
-                            if result is not None and result.__class__ is CoroutineType:
+                            if result is not None and (
+                                (kind := result.__class__) is CoroutineType
+                                or kind is AsyncGeneratorType
+                            ):
                                 raise forgotten(cell, receive, result)
                     except Exception as error:
                         plain_failure(cell, message, error)
@@ -357,8 +369,14 @@ class Dispatcher:
         spare = self._spare
         try:
             result = spare.run(receive, ask.message)
-            if result is not None and result.__class__ is CoroutineType:
-                raise forgotten(cell, receive, result)
+            if result is not None and (
+                (kind := result.__class__) is CoroutineType or kind is AsyncGeneratorType
+            ):
+                if kind is CoroutineType:
+                    raise forgotten(cell, receive, result)
+                if ask.where == "being handled":
+                    refuse_ask(cell, ask)
+                    ask.where = "refused"
         except Exception as error:
             plain_failure(cell, ask, error)
         except BaseException:

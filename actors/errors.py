@@ -13,12 +13,14 @@ ActorError
 |-- InvalidAddress       (also ValueError) not an address, or a name no address can hold
 |-- NotAMessage          (also TypeError) a class where a message is needed, or an undecorated one
 |-- NotAnActor           (also TypeError) spawn of something that is no Actor class
-|-- NotAskable           (also TypeError) an ask to what has no one reply: a topic
+|-- NotAskable           (also TypeError) an ask to what has no one reply: a topic, a stream
+|-- NotStreamable        (also TypeError) a stream of what answers with none
 |-- NotRunning           (also RuntimeError) a system, or a handler's context, used outside its time
 |   `-- SystemClosed     the system has been left
 |-- WrongThread          (also RuntimeError) used from a thread that does not run the system
 |-- LeftOpen             (also RuntimeError) a handler or hook did not leave a nursery or scope
-|-- ForgottenAwait       (also TypeError) a handler returned a coroutine that nobody awaits
+|-- ForgottenAwait       (also TypeError) a handler returned a coroutine that nobody awaits, or a
+|                        stream that nobody consumes
 |-- in `supervision.errors`
 |   |-- TooManyRestarts  the children of a supervisor failed more often than its strategy allows
 |   |-- ChildExited      a child ended that is kept alive: why its siblings are restarted
@@ -121,7 +123,8 @@ class AskTimeout(ActorError, TimeoutError):
     """No reply came within the time allowed.
 
     Attributes: `ref`, `message`, `timeout` (seconds), `where`: "waiting for room", "queued",
-    "being handled", "deferred" (the handler called `reply_later`).
+    "being handled", "deferred" (the handler called `reply_later`), "being streamed" (the next item
+    did not come in time).
     """
 
     def __init__(self, ref: ActorRef, message: object, timeout: float, where: str) -> None:
@@ -246,6 +249,15 @@ class NotAskable(ActorError, TypeError):
         super().__init__(f"{ref} cannot be asked: {why}")
 
 
+class NotStreamable(ActorError, TypeError):
+    """What was to be streamed is answered by no stream. Attributes: `ref`, `why`."""
+
+    def __init__(self, ref: ActorRef, why: str) -> None:
+        self.ref = ref
+        self.why = why
+        super().__init__(f"{ref} cannot be streamed from: {why}")
+
+
 class NotRunning(ActorError, RuntimeError):
     """Used outside the time in which it can be used. Attribute: `name` (of the system)."""
 
@@ -300,11 +312,20 @@ class LeftOpen(ActorError, RuntimeError):
 
 
 class ForgottenAwait(ActorError, TypeError):
-    """A handler returned a coroutine that nobody awaits. Attributes: `ref`, `handler`."""
+    """A handler returned a coroutine that nobody awaits; or a stream, and the message was told.
 
-    def __init__(self, ref: ActorRef, handler: str) -> None:
+    Attributes: `ref`, `handler`.
+    """
+
+    def __init__(self, ref: ActorRef, handler: str, *, streams: bool = False) -> None:
         self.ref = ref
         self.handler = handler
+        if streams:
+            super().__init__(
+                f"{handler} of {ref} answered with an async generator a message that was told: "
+                "nobody consumes it; use `async for item in ref.stream(...)`"
+            )
+            return
         super().__init__(
             f"{handler} of {ref} returned a coroutine it never awaited: "
             "write `async def` and `await` the call (or `return await ...`)"

@@ -34,8 +34,9 @@ from actors.states import (
     enter,
 )
 from actors.stopping import cancel_timers, finish, stop_children
+from actors.streams import ItemWait
 from actors.waiting import Raised
-from actors.watching import end_of_incarnation, keep_links
+from actors.watching import end_of_incarnation, keep_links, leave_streams
 
 if TYPE_CHECKING:
     from actors.actor import Actor
@@ -54,6 +55,8 @@ def failed(
 ) -> Failure:
     """The actor failed: it handles nothing more until its parent has decided."""
     rare = cell._rare_part()
+    # What it consumed may be held by the traceback: its producers must not wait for that.
+    leave_streams(rare)
     failure = Failure(cell, error, during, message, cell.incarnation, origin)
     enter(cell, FAILED)
     cell._idle = False
@@ -92,8 +95,9 @@ def _break_wait(chain: list[Cell], failure: Failure) -> None:
     for waiter in tuple(last._waits_for()):
         if waiter.holder is not child:
             continue
-        if isinstance(waiter, Ask):
-            waiter.failed(failure.exception)
+        ask = waiter.channel.ask if isinstance(waiter, ItemWait) else waiter
+        if isinstance(ask, Ask):
+            ask.failed(failure.exception)
         else:
             child._rare_part().senders.pop(waiter, None)  # type: ignore[call-overload]
             waiter.resolve(Raised(AskCycle(chain)))
@@ -258,6 +262,7 @@ def new_incarnation(cell: Cell) -> None:
     keep_links(rare)
     rare.between = False
     rare.behaviour = None
+    rare.begun = None
     cell._actor = None
     if rare.stash:
         unstash_all(cell)

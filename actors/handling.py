@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from actors.actor import is_async
-from actors.ask import Ask, check_cycle, find_chain
+from actors.ask import STREAMED, Ask, check_cycle, find_chain
 from actors.dead_letters import DeadLetterReason
 from actors.errors import AskCycle, MailboxFull, NotRunning
 from actors.rare import SendWait
@@ -28,6 +28,12 @@ def in_hand(cell: Cell, what: str) -> Any:
         raise NotRunning(
             cell._dispatcher.system.name,
             f"context.{what}() belongs in a handler of {cell}: no message is being handled now",
+        )
+    if isinstance(cell._message, Ask) and cell._message.where == STREAMED:
+        raise NotRunning(
+            cell._dispatcher.system.name,
+            f"context.{what}() belongs in the handler of {cell}, and not in the async generator "
+            "that it has returned: its items are the reply already",
         )
     return cell._message
 

@@ -18,6 +18,7 @@ from actors.watching import break_link, link, notify, take_back, unlink, unwatch
 if TYPE_CHECKING:
     from actors.ask import Ask
     from actors.cell import Cell
+    from actors.streams import Channel
     from actors.system import ActorSystem
 
 
@@ -82,6 +83,18 @@ class PathRef(ActorRef):
         dispatcher.counters.rejected += 1
         ask.where = "forwarded"
         ask.answer(Raised(ActorStopped(self, ask.message, self._nobody())))
+
+    async def _open_stream(self, channel: Channel, request: object) -> None:
+        cell = self._system._find(self._address)
+        if cell is not None:
+            await cell._open_stream(channel, request)
+            return
+        await trio.lowlevel.checkpoint()
+        dispatcher = self._system._dispatcher
+        dispatcher.check_open()
+        dispatcher.counters.at_the_door += 1
+        dispatcher.counters.rejected += 1
+        raise ActorStopped(self, request, self._nobody())
 
     def _watched_by(self, watcher: Cell) -> None:
         cell = self._system._find(self._address)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import TYPE_CHECKING, Any
 
 from actors.waiting import Waiter
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         ExitReason,
         Failure,
     )
+    from actors.streams import Channel
     from actors.timers import Timer
 
 
@@ -73,6 +74,7 @@ class Rare:
     __slots__ = (
         "asides_context",
         "attending",
+        "begun",
         "behaviour",
         "behaviour_waits",
         "between",
@@ -97,6 +99,7 @@ class Rare:
         "stashed_now",
         "stop_reason",
         "stop_waiters",
+        "streams",
         "suspended",
         "terms",
         "timers",
@@ -153,6 +156,10 @@ class Rare:
         """Its turn does what is urgent: the message in hand, if any, has not begun."""
         self.behaviour: Callable[[Any], Any] | None = None
         self.behaviour_waits = False
+        self.begun: tuple[Ask, AsyncGenerator[Any, None]] | None = None
+        """A plain handler has answered this ask with a stream, which the next turn produces."""
+        self.streams: dict[Channel, None] = {}
+        """The streams that it consumes."""
 
     def take_failures(self, message: object) -> tuple[Failure, ...]:
         """The failures of a message that is handled once more; they are no longer noted here."""

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+import trio
+
+from actors.errors import NotStreamable
+from actors.streams import Stream
 
 if TYPE_CHECKING:
     from actors.address import Address
     from actors.ask import Ask
     from actors.cell import Cell
     from actors.messages import Request
+    from actors.streams import Channel
 
 T = TypeVar("T")
 
@@ -89,6 +95,40 @@ class ActorRef(abc.ABC):
             WrongThread, SystemClosed: as `tell`.
         """
 
+    @overload
+    def stream(
+        self, request: Request[AsyncIterator[T]], *, buffer: int = ..., timeout: float | None = ...
+    ) -> Stream[T]: ...
+    @overload
+    def stream(
+        self, request: object, *, buffer: int = ..., timeout: float | None = ...
+    ) -> Stream[Any]: ...
+
+    def stream(self, request: Any, *, buffer: int = 16, timeout: float | None = 5.0) -> Stream[Any]:
+        """Iterate over the items of a request whose handler returns an async generator.
+
+            async for line in ref.stream(Lines("a.txt")): ...
+
+        Nothing is sent before the first item is wanted. buffer: how many items may be produced
+        ahead of the consumer; then the generator waits at its `yield`. timeout: seconds for each
+        item (the first one: from the request on); None: no limit.
+
+        The stream ends with the generator, or when the consumer goes: by `break`, an exception, a
+        cancellation, a timeout, or its own actor's failure or end. The generator is then closed:
+        it sees GeneratorExit at its `yield`, or trio.Cancelled where it waits. To leave the loop
+        and keep the stream in a variable does not close it: `async with ref.stream(...) as items`
+        does, whatever happens.
+
+        The errors of the request are raised where its items are awaited: see
+        `actors.streams.Stream`.
+
+        Raises:
+            ValueError, TypeError: `buffer` is no int from 1 up, or `timeout` no number of seconds.
+            NotAMessage: a Request class was passed, not an instance.
+            NotStreamable: this can be no stream, as of a topic.
+        """
+        return Stream(self, request, buffer, timeout)
+
     @abc.abstractmethod
     def stop(self) -> None:
         """Ask the actor to stop. Returns at once.
@@ -108,6 +148,11 @@ class ActorRef(abc.ABC):
         Raises:
             AskCycle: called by the actor itself, or by one that it waits for.
         """
+
+    async def _open_stream(self, channel: Channel, request: object) -> None:
+        """Send the request of a stream."""
+        await trio.lowlevel.checkpoint()
+        raise NotStreamable(self, "it is no ref of an actor that can answer with a stream")
 
     def _take_over(self, ask: Ask) -> None:
         """Take an ask that another actor forwards."""

@@ -10,12 +10,11 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
 if TYPE_CHECKING:
-    from actors.ask import Ask
     from actors.env import Clock
 
 COMPACT_ABOVE: Final = 64
@@ -25,6 +24,17 @@ TIMEOUT_VALUES: Final = 64
 """How many different timeouts of asks have a queue of their own."""
 
 NOT_THERE: Final = object()
+
+
+class Expiring(Protocol):
+    """A wait that ends at its deadline: that of an ask, or for an item of a stream."""
+
+    deadline: float
+    timeout: float | None
+    expected: dict[Expiring, None] | None
+
+    def expire(self) -> None:
+        """The time is up."""
 
 
 class Timer:
@@ -68,10 +78,10 @@ class Timers:
         self._heap: list[tuple[float, int, Timer]] = []
         self._made = 0
         self._cancelled = 0
-        self.asks: dict[float, dict[Ask, None]] = {}
+        self.asks: dict[float, dict[Expiring, None]] = {}
         # Asks whose timeout is one of too many different ones: a heap serves them all.
-        self._odd: dict[Ask, None] = {}
-        self._odd_heap: list[tuple[float, int, Ask]] = []
+        self._odd: dict[Expiring, None] = {}
+        self._odd_heap: list[tuple[float, int, Expiring]] = []
         self.next = math.inf
         self._scope: trio.CancelScope | None = None
         self._ended = False
@@ -93,7 +103,7 @@ class Timers:
             self.wake_at(timer.deadline)
         return timer
 
-    def _asks_within(self, timeout: float) -> dict[Ask, None]:
+    def _asks_within(self, timeout: float) -> dict[Expiring, None]:
         """Where asks with this timeout are kept, in the order made."""
         asks = self.asks.get(timeout)
         if asks is None:
@@ -104,7 +114,7 @@ class Timers:
             asks = self.asks[timeout] = {}
         return asks
 
-    def expect(self, ask: Ask) -> None:
+    def expect(self, ask: Expiring) -> None:
         """Expire `ask`, which has a timeout, unless it is answered before."""
         assert ask.timeout is not None
         if ask.deadline == math.inf:
@@ -174,7 +184,7 @@ class Timers:
         for asks in tuple(self.asks.values()):
             # Not one by one from the front: to find the first key of a dict that has lost many is
             # slow. Nor a copy of all: most are not due.
-            due: list[Ask] = []
+            due: list[Expiring] = []
             for ask in asks:
                 if ask.deadline > now:
                     break

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from types import CoroutineType
+from types import AsyncGeneratorType, CoroutineType
 from typing import TYPE_CHECKING, Any
 
-from actors.ask import Ask
+from actors.ask import STREAMED, Ask
 from actors.dead_letters import DeadLetterReason
 from actors.errors import ForgottenAwait
 from actors.failing import failed
@@ -20,6 +20,7 @@ from actors.handling import was_stashed
 from actors.lifecycle import attend
 from actors.limits import handle_in_time
 from actors.mailbox import NOTHING
+from actors.producing import begun, produce, produce_next
 from actors.states import DRAINING, RUNNING
 from actors.stopping import drain_and_stop
 from actors.waiting import PENDING
@@ -58,7 +59,9 @@ def plain_rest(cell: Cell, receive: Callable[[Any], Any], most: int) -> int:
                     answer(cell, receive, message)
                 else:
                     result = receive(message)
-                    if result is not None and result.__class__ is CoroutineType:
+                    if result is not None and (
+                        (kind := result.__class__) is CoroutineType or kind is AsyncGeneratorType
+                    ):
                         raise forgotten(cell, receive, result)
                 if cell._plain is not receive:
                     break
@@ -149,17 +152,27 @@ def answer(cell: Cell, receive: Callable[[Any], Any], ask: Ask) -> None:
         return
     ask.where = "being handled"
     result = receive(ask.message)
-    if result is not None and result.__class__ is CoroutineType:
-        raise forgotten(cell, receive, result)
+    if result is not None and (
+        (kind := result.__class__) is CoroutineType or kind is AsyncGeneratorType
+    ):
+        if kind is CoroutineType:
+            raise forgotten(cell, receive, result)
+        if ask.where == "being handled":
+            produce_next(cell, ask, result)
+        return
     # Stashed, deferred or forwarded: then what the handler returns is no reply.
     if ask.where == "being handled":
         ask.answer(result)
 
 
-def forgotten(cell: Cell, receive: Callable[[Any], Any], coroutine: Any) -> ForgottenAwait:
-    """The error of a handler that returned a coroutine."""
-    coroutine.close()
-    return ForgottenAwait(cell, getattr(receive, "__qualname__", repr(receive)))
+def forgotten(cell: Cell, receive: Callable[[Any], Any], result: Any) -> ForgottenAwait:
+    """The error of a handler that returned a coroutine, or a stream that nobody consumes."""
+    streams = result.__class__ is AsyncGeneratorType
+    if not streams:
+        # A generator that has not begun needs no end.
+        result.close()
+    name = getattr(receive, "__qualname__", repr(receive))
+    return ForgottenAwait(cell, name, streams=streams)
 
 
 def stray(error: BaseException) -> RuntimeError:
@@ -224,6 +237,10 @@ async def turn(cell: Cell, most: int) -> None:
                 assert actor is not None
                 receive = actor.receive
                 waits = cell._traits.waits
+            if rare is not None and rare.begun is not None:
+                stream = begun(cell, message)
+                if stream is not None:
+                    receive, waits = stream, True
             if waits and cell._traits.limited:
                 receive = functools.partial(handle_in_time, cell, receive)
             try:
@@ -241,7 +258,10 @@ async def turn(cell: Cell, most: int) -> None:
                         result = receive(message)
                         if waits:
                             result = await result
-                        if result is not None and result.__class__ is CoroutineType:
+                        if result is not None and (
+                            (kind := result.__class__) is CoroutineType
+                            or kind is AsyncGeneratorType
+                        ):
                             raise forgotten(cell, receive, result)
                     if cell._rare is not None:
                         break
@@ -283,8 +303,18 @@ async def _answer_async(cell: Cell, receive: Callable[[Any], Any], ask: Ask) -> 
         return
     ask.where = "being handled"
     result = await receive(ask.message)
-    if result is not None and result.__class__ is CoroutineType:
-        raise forgotten(cell, receive, result)
+    if result is not None and (
+        (kind := result.__class__) is CoroutineType or kind is AsyncGeneratorType
+    ):
+        if kind is CoroutineType:
+            raise forgotten(cell, receive, result)
+        if ask.where != "being handled" or ask.holder is not cell:
+            return
+        if cell._traits.limited:
+            await handle_in_time(cell, lambda _: produce(cell, ask, result), ask.message)
+        else:
+            await produce(cell, ask, result)
+        return
     # Not if it was forwarded: the other actor may be handling it by now.
     if ask.where == "being handled" and ask.holder is cell:
         ask.answer(result)
@@ -298,7 +328,11 @@ def interrupted(cell: Cell, message: Any) -> None:
     counters.handled -= 1
     if isinstance(message, Ask):
         if message.value is not PENDING:
-            counters.expired += 1
+            if message.where == STREAMED:
+                # Its consumer had enough of it.
+                counters.handled += 1
+            else:
+                counters.expired += 1
             return
         if message.holder is cell:  # else it was forwarded, and another actor answers it
             message.stopped("its handler was cancelled")

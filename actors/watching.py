@@ -123,12 +123,19 @@ def break_link(cell: Cell, broken: LinkBroken) -> None:
         cell._wake()
 
 
+def leave_streams(rare: Rare) -> None:
+    """Its incarnation consumes no more: who produces for it is not to wait."""
+    for channel in tuple(rare.streams):
+        channel.leave()
+
+
 def end_of_incarnation(cell: Cell, reason: ExitReason | Failure) -> None:
     """Its deferred asks fail, its watchers are told, its links break, its watches end."""
     rare = cell._rare
     if rare is None:
         return
     rare.link_broken = None
+    leave_streams(rare)
     for other, is_to_the_next in tuple(rare.links.items()):
         if is_to_the_next and cell._state is not STOPPED:
             continue

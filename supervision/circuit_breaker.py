@@ -14,6 +14,7 @@ import attrs
 import trio
 
 from actors import ActorFailed, ActorRef, ActorStopped, AskTimeout, MailboxFull
+from actors.streams import Channel
 from actors.timers import check_seconds
 from supervision.errors import CircuitOpen
 from supervision.wrapped_ref import Clock, WrappedRef
@@ -147,7 +148,8 @@ class CircuitBreaker(WrappedRef):
     for nothing. changed: called with the old and the new state.
 
     A tell or send succeeds when the message is in the mailbox, which says little: it counts only
-    as a trial; MailboxFull is a failure. `state` is where the circuit is.
+    as a trial; MailboxFull is a failure. A stream counts at its end, as an ask; one that its
+    consumer leaves before counts for nothing. `state` is where the circuit is.
 
     Raises:
         ValueError, TypeError: an argument is none of what is said above.
@@ -211,6 +213,22 @@ class CircuitBreaker(WrappedRef):
             raise
         self._circuit.succeeded(permit, self._clock())
         return reply
+
+    async def _open_stream(self, channel: Channel, request: object) -> None:
+        permit = self._admit(request)
+        try:
+            await self.ref._open_stream(channel, request)
+        except BaseException as error:
+            self._ended(permit, error)
+            raise
+
+        def ended(error: BaseException | None) -> None:
+            if error is None:
+                self._circuit.succeeded(permit, self._clock())
+            else:
+                self._ended(permit, error)
+
+        channel.when_ended(ended)
 
     def _taken(self, permit: Permit) -> None:
         if self._circuit.state is CircuitState.HALF_OPEN:

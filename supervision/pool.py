@@ -17,6 +17,7 @@ from actors import (
 from actors.ask import Ask
 from actors.cell import Cell
 from actors.handling import forward_when_room, put_back
+from actors.producing import refuse_stream
 from actors.rare import Terms
 from actors.stopping import stop
 from supervision.base import BaseSupervisor, Entry
@@ -168,7 +169,9 @@ class Pool(BaseSupervisor):
             self._refuse(error)
             return
         if len(chosen) > 1 and isinstance(item, Ask):
-            self._refuse(TypeError("a pool that broadcasts has no one reply: tell or send to it"))
+            why = "a pool that broadcasts has no one reply: tell or send to it"
+            if not refuse_stream(item, self._cell, why):
+                self._refuse(TypeError(why))
             return
         if not all(map(_is_open, chosen)) or not (chosen or self._is_open_to_any()):
             # Who is to get it ends, and is being replaced: until then, in the order of all such.

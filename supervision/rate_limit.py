@@ -7,6 +7,7 @@ from typing import Any
 import trio
 
 from actors import ActorRef, AskTimeout
+from actors.streams import Channel
 from actors.timers import check_seconds
 from supervision.errors import RateLimited
 from supervision.wrapped_ref import Clock, WrappedRef
@@ -44,10 +45,10 @@ class RateLimit(WrappedRef):
 
         mails = RateLimit(system.at("actor://shop/mailer"), rate=10, per=60.0, burst=3)
 
-    `tell` raises RateLimited when it is too soon. `send` and `ask` wait for their turn, first come
-    first served; that is part of an ask's timeout, and an ask whose turn would come too late fails
-    at once. If cancelled while it waits, its turn goes to those who come later. The limit is that
-    of this ref: the actor can be reached by others.
+    `tell` raises RateLimited when it is too soon. `send`, `ask` and `stream` wait for their turn,
+    first come first served; that is part of an ask's timeout (of a stream's, for its first item),
+    and an ask whose turn would come too late fails at once. If cancelled while it waits, its turn
+    goes to those who come later. The limit is that of this ref: the actor can be reached by others.
 
     Raises:
         ValueError, TypeError: a limit that is none.
@@ -83,13 +84,22 @@ class RateLimit(WrappedRef):
         await self.ref.send(message)
 
     async def ask(self, message: Any, timeout: float | None = 5.0) -> Any:
+        return await self.ref.ask(message, await self._turn_within(timeout, message))
+
+    async def _open_stream(self, channel: Channel, request: object) -> None:
+        # What is left of the time is for the first item.
+        channel.first_timeout = await self._turn_within(channel.first_timeout, request)
+        await self.ref._open_stream(channel, request)
+
+    async def _turn_within(self, timeout: float | None, message: object) -> float | None:
+        """Wait for the next turn, and return the seconds that are left; AskTimeout if too few."""
         now = self._clock()
         if timeout is not None and self._rate.wait(now) >= check_seconds(timeout, "timeout"):
             await trio.lowlevel.checkpoint()
             raise AskTimeout(self.ref, message, timeout, "waiting for its turn")
         seconds = self._rate.reserve(now)
         await self._turn(seconds)
-        return await self.ref.ask(message, None if timeout is None else timeout - seconds)
+        return None if timeout is None else timeout - seconds
 
     async def _turn(self, seconds: float) -> None:
         if seconds <= 0:

@@ -10,6 +10,7 @@ import trio
 from actors import ActorRef, Address
 from actors.ask import Ask
 from actors.cell import Cell
+from actors.streams import Channel
 
 Clock = Callable[[], float]
 
@@ -41,6 +42,9 @@ class WrappedRef(ActorRef):
 
     async def ask(self, message: Any, timeout: float | None = 5.0) -> Any:
         return await self.ref.ask(message, timeout)
+
+    async def _open_stream(self, channel: Channel, request: object) -> None:
+        await self.ref._open_stream(channel, request)
 
     def stop(self) -> None:
         self.ref.stop()

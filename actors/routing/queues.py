@@ -15,9 +15,10 @@ from actors.actor import Actor
 from actors.ask import Ask, Reply
 from actors.cell import Cell
 from actors.dead_letters import DeadLetterReason
-from actors.errors import ActorFailed, ActorStopped
+from actors.errors import ActorFailed, ActorStopped, NotAskable
 from actors.failure import Failure
 from actors.path_ref import PathRef
+from actors.producing import refuse_stream
 from actors.ref import ActorRef
 from actors.waiting import Raised
 
@@ -87,6 +88,9 @@ class WorkQueue(Actor):
 
     def receive(self, message: Any) -> None:
         """Hold a message until a consumer is free; with too many held, let the mailbox fill."""
+        cell = self.context._cell
+        if refuse_stream(cell._message, cell, "a queue delivers messages, and no streams"):
+            return
         if len(self._pending) >= HELD:
             self.context.stash()
             return
@@ -159,6 +163,10 @@ class WorkQueue(Actor):
                 self._is_dead(job, DeadLetterReason.FAILED_TOO_OFTEN)
             else:
                 self._pending.appendleft(job)
+        elif isinstance(error, NotAskable):
+            # It answers with a stream, and so will the others.
+            job.failures = (*job.failures, Failure(consumer.cell, error, "receive", job.message))
+            self._is_dead(job, DeadLetterReason.FAILED_TOO_OFTEN)
         elif isinstance(error, ActorStopped):
             # Whether it had begun or not: at least once, since nobody else will.
             if consumer.cell._closed():

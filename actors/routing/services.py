@@ -13,6 +13,7 @@ from actors.errors import ActorStopped
 from actors.ref import ActorRef
 
 if TYPE_CHECKING:
+    from actors.streams import Channel
     from actors.system import ActorSystem
 
 
@@ -128,16 +129,34 @@ class ServiceRef(ActorRef):
             ref = self._services.choose(self._address.path, tried)
             if ref is None:
                 await trio.lowlevel.checkpoint()
-                counters = self._system._dispatcher.counters
-                counters.at_the_door += 1
-                counters.rejected += 1
-                raise ActorStopped(self, message, "no instance of the service is alive")
+                raise self._nobody(message)
             tried[ref] = None
             try:
                 return await ref.ask(message, None if end is None else max(0.0, end - clock()))
             except ActorStopped as error:
                 if error.started:
                     raise
+
+    async def _open_stream(self, channel: Channel, request: object) -> None:
+        """As `ask`: another instance is sent the request only if the first never began with it."""
+        tried: dict[ActorRef, None] = {}
+        while (ref := self._services.choose(self._address.path, tried)) is not None:
+            tried[ref] = None
+            try:
+                await ref._open_stream(channel, request)
+            except ActorStopped:
+                continue
+            if not (isinstance(channel.error, ActorStopped) and not channel.error.started):
+                return
+            channel.open_again()
+        await trio.lowlevel.checkpoint()
+        raise self._nobody(request)
+
+    def _nobody(self, message: object) -> ActorStopped:
+        counters = self._system._dispatcher.counters
+        counters.at_the_door += 1
+        counters.rejected += 1
+        return ActorStopped(self, message, "no instance of the service is alive")
 
     def stop(self) -> None:
         """A service is no actor.

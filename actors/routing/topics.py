@@ -10,11 +10,12 @@ import trio
 from actors.address import Address
 from actors.cell_mailbox import CellMailbox, tell_each
 from actors.dead_letters import DeadLetterReason
-from actors.errors import ActorError, MailboxFull, NotAskable
+from actors.errors import ActorError, MailboxFull, NotAskable, NotStreamable
 from actors.ref import ActorRef
 from actors.routing.patterns import Trie, pattern_of, words_of
 
 if TYPE_CHECKING:
+    from actors.streams import Channel
     from actors.system import ActorSystem
 
 REMEMBERED: Final = 1_000
@@ -169,6 +170,10 @@ class TopicRef(ActorRef):
         """
         await trio.lowlevel.checkpoint()
         raise NotAskable(self, "it has any number of subscribers; use `await ref.gather(...)`")
+
+    async def _open_stream(self, channel: Channel, request: object) -> None:
+        await trio.lowlevel.checkpoint()
+        raise NotStreamable(self, "it has any number of subscribers; stream from one of them")
 
     async def gather(self, message: Any, timeout: float | None = 5.0) -> Gathered:
         """Ask every subscriber at once, and return who replied what (scatter-gather).

@@ -19,7 +19,9 @@ from actors.dispatcher import Dispatcher
 from actors.errors import brief
 from actors.mailbox import NOTHING
 from actors.rare import SendWait
+from actors.sinks import RoomWait
 from actors.states import STARTING
+from actors.streams import ItemWait
 from actors.testing.clock import VirtualClock
 from actors.waiting import PENDING, Waiter
 from actors.workers import Worker
@@ -183,6 +185,14 @@ def _for_what(waiter: Waiter) -> str:
         return f"the reply of {holder} to {brief(waiter.message, 80)} ({waiter.where})"
     if isinstance(waiter, SendWait):
         return f"room in the mailbox of {holder} for {brief(waiter.message, 80)}"
+    if isinstance(waiter, ItemWait):
+        ask = waiter.channel.ask
+        what = "" if ask is None else f" for {brief(ask.message, 80)} ({ask.where})"
+        return f"the next item of the stream of {holder}{what}"
+    if isinstance(waiter, RoomWait):
+        ask = waiter.sink.ask
+        what = "" if ask is None else f" {brief(ask.message, 80)}"
+        return f"{holder or 'a task'} to take items of the stream{what}"
     if holder is not None and holder._state is STARTING:
         return f"the start of {holder}"
     return f"{holder} to end"

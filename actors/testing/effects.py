@@ -59,6 +59,15 @@ class Unwatched:
 
 
 @attrs.frozen
+class Streamed:
+    """`ref.stream(request)`: recorded when its first item is wanted."""
+
+    ref: ActorRef
+    request: Any
+    timeout: float | None = 5.0
+
+
+@attrs.frozen
 class Linked:
     """`context.link(ref)`."""
 
@@ -150,6 +159,7 @@ Effect = (
     | Told
     | Sent
     | Asked
+    | Streamed
     | Watched
     | Unwatched
     | Linked

@@ -15,6 +15,7 @@ from actors.context import Context
 from actors.env import Env
 from actors.errors import ForgottenAwait, NameTaken, NotRunning, brief
 from actors.ref import ActorRef
+from actors.streams import Channel
 from actors.testing import effects
 from actors.timers import check_period, check_seconds
 
@@ -44,6 +45,11 @@ class KitRef(ActorRef):
     async def ask(self, message: Any, timeout: float | None = 5.0) -> Any:
         self._kit.effects.append(effects.Asked(self, message, timeout))
         return self._kit._answer(self, message)
+
+    async def _open_stream(self, channel: Channel, request: object) -> None:
+        self._kit.effects.append(effects.Streamed(self, request, channel.timeout))
+        channel.items.extend(self._kit._answer(self, request))
+        channel.end(None)
 
     def stop(self) -> None:
         self._kit.effects.append(effects.Stopped(self))
@@ -102,7 +108,10 @@ class ActorKit(Generic[ActorT]):
         return self._refs[path]
 
     def answer(self, ref: ActorRef, value: Any) -> None:
-        """The reply to the next ask to `ref`; an exception is raised there. In the order given."""
+        """The reply to the next ask to `ref`; an exception is raised there. In the order given.
+
+        To a stream it is an iterable of the items.
+        """
         self._answers.append((ref, value))
 
     def handle(self, message: Any) -> Any:
@@ -110,6 +119,7 @@ class ActorKit(Generic[ActorT]):
 
         Raises:
             AssertionError: the handler waits for something that needs trio.
+            TypeError: it answers with a stream.
             ForgottenAwait: it returned a coroutine.
             Exception: whatever the handler raised.
         """
@@ -132,6 +142,39 @@ class ActorKit(Generic[ActorT]):
             return self._checked(handler, result)
         finally:
             self._message = NOTHING_IN_HAND
+
+    def stream(self, message: Any, most: int | None = None) -> list[Any]:
+        """Let the actor answer a message with a stream; returns its items.
+
+        most: so many items at the most, as if the consumer then left; None: all of them.
+
+        Raises:
+            TypeError: the handler answers with a plain value.
+            AssertionError: it waits for something that needs trio.
+            Exception: whatever the handler or its generator raised.
+        """
+        what = f"handler of {brief(message)}"
+        return self._run_now(self.stream_async(message, most), what, "stream_async")  # type: ignore[no-any-return]
+
+    async def stream_async(self, message: Any, most: int | None = None) -> list[Any]:
+        """As `stream`, inside trio: the generator may wait for anything."""
+        handler = self._begin(message)
+        items: list[Any] = []
+        try:
+            result = handler(message)
+            if is_async(handler):
+                result = await result
+            if not isinstance(result, types.AsyncGeneratorType):
+                raise TypeError(f"{brief(message)} is answered with no stream: {result!r}")
+            while most is None or len(items) < most:
+                try:
+                    items.append(await anext(result))
+                except StopAsyncIteration:
+                    break
+            await result.aclose()
+        finally:
+            self._message = NOTHING_IN_HAND
+        return items
 
     def run(self, hook: Any) -> Any:
         """Run a hook to its end: `kit.run(kit.actor.started())`. Raises as `handle`."""
@@ -159,10 +202,12 @@ class ActorKit(Generic[ActorT]):
             result.close()
             name = getattr(handler, "__qualname__", repr(handler))
             raise ForgottenAwait(self.context.ref, name)
+        if isinstance(result, types.AsyncGeneratorType):
+            raise TypeError("the handler answers with a stream: `kit.stream(message)`")
         return result
 
-    def _run_now(self, coroutine: Any, what: str) -> Any:
-        needs_trio = f"the {what} waits for trio: `await kit.handle_async(...)`"
+    def _run_now(self, coroutine: Any, what: str, in_trio: str = "handle_async") -> Any:
+        needs_trio = f"the {what} waits for trio: `await kit.{in_trio}(...)`"
         try:
             coroutine.send(None)
         except StopIteration as stop:

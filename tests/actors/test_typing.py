@@ -106,3 +106,47 @@ def test_the_typed_pattern_in_the_docs_is_accepted(tmp_path: Path, repository: P
     block = page.partition("## Typed throughout")[2].partition("```python\n")[2].partition("```")[0]
     assert "class Owner" in block
     assert check(tmp_path, block) == []
+
+
+STREAMS = """
+from collections.abc import AsyncGenerator, AsyncIterator
+from actors import Actor, ActorRef, Request, message
+
+@message
+class Lines(Request[AsyncIterator[str]]):
+    path: str
+
+@message
+class Other:
+    "No request."
+
+class Files(Actor):
+    async def receive(self, message: Lines) -> AsyncIterator[str]:
+        return self._lines(message.path)
+
+    async def _lines(self, path: str) -> AsyncIterator[str]:
+        yield path
+
+class Itself(Actor):
+    async def receive(self, message: Lines) -> AsyncGenerator[str, None]:
+        yield message.path
+
+async def main(ref: ActorRef) -> None:
+    async for line in ref.stream(Lines("a"), buffer=4, timeout=None):
+        reveal_type(line)
+    async with ref.stream(Lines("a")) as lines:
+        reveal_type(await anext(lines))
+    async for item in ref.stream(Other()):
+        reveal_type(item)
+"""
+
+
+@pytest.mark.timeout(180)
+def test_the_items_of_a_stream_are_what_its_request_says(tmp_path: Path) -> None:
+    lines = check(tmp_path, STREAMS)
+    assert [re.search(r'"(.*)"', line)[1] for line in lines if "note" in line] == [  # type: ignore[index]
+        "str",
+        "str",
+        "Any",
+    ]
+    assert [line for line in lines if "error" in line] == []
