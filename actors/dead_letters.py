@@ -37,6 +37,9 @@ class DeadLetterReason(enum.StrEnum):
     SUBSCRIBER_FULL = "a subscriber's mailbox was full"
     NO_INSTANCE = "no instance of that service is alive"
     NEVER_ROOM = "waiting for room in the mailbox would never end"
+    PEER_LOST = "its node was lost before it acknowledged"
+    NO_NODE = "no such node is known"
+    UNREADABLE = "it came from another node, and could not be read"
     FAILED_TOO_OFTEN = "its handling failed each time that it was redelivered"
 
 

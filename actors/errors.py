@@ -32,6 +32,7 @@ ActorError
 `-- in `transports.errors`
     |-- NotEncodable     (also TypeError) a message cannot be sent to another process
     |-- DecodeError      (also ValueError) bytes from a peer are not what they should be
+    |-- RemoteFailure    what an actor of another node raised, as text
     |-- WindowFull       the peer has accepted too few messages to be sent another
     `-- WrongState       (also RuntimeError) a protocol was asked for what its state does not allow
 """

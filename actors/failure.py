@@ -63,15 +63,26 @@ class Failure:
 
 
 @attrs.frozen
+class NodeDown:
+    """Why a remote actor ended for its watchers: its node left, was restarted, or is out of reach.
+
+    node: its name. why: in words. Whether the actor still runs, nobody here knows.
+    """
+
+    node: str
+    why: str
+
+
+@attrs.frozen
 class Terminated:
     """The message that a watcher gets, once, when what it watches ends (or an incarnation fails).
 
-    reason: an ExitReason, or the Failure. A watch is on one incarnation, as a monitor in Erlang:
+    reason: an ExitReason, or the Failure; NodeDown for a remote actor whose node is lost. A watch is on one incarnation, as a monitor in Erlang:
     to hear of the next one, watch again.
     """
 
     ref: ActorRef
-    reason: ExitReason | Failure
+    reason: ExitReason | Failure | NodeDown
 
 
 class ChildFailed:

@@ -21,6 +21,7 @@ class Ledger:
     rejected: refused to the sender by an error (MailboxFull; ActorStopped, for an ask; AskTimeout,
     for one that got no room in time). dead: in the dead letters, with a reason.
     queued: in a mailbox or stash now. in_flight: being handled now.
+    delivered: acknowledged by another node, in whose ledger it is now. (Until then it is queued.)
     restarts: of actors; no part of the sum.
 
     Read inside a plain `def` handler, the messages of the batch that is running (64 at most) are
@@ -36,6 +37,7 @@ class Ledger:
     queued: int
     in_flight: int
     restarts: int
+    delivered: int = 0
 
     @property
     def missing(self) -> int:
@@ -48,18 +50,24 @@ class Ledger:
             + self.dead
             + self.queued
             + self.in_flight
+            + self.delivered
         )
 
 
 class Counters:
-    """The running counts. `taken`: out of a mailbox; `at_the_door`: sent, but never in one."""
+    """The running counts. `taken`: out of a mailbox; `at_the_door`: sent, but never in one.
+
+    `outbox`: on the way to another node, not acknowledged.
+    """
 
     __slots__ = (
         "at_the_door",
         "dead",
+        "delivered",
         "expired",
         "failed",
         "handled",
+        "outbox",
         "rejected",
         "restarts",
         "taken",
@@ -74,6 +82,8 @@ class Counters:
         self.rejected = 0
         self.dead = 0
         self.restarts = 0
+        self.delivered = 0
+        self.outbox = 0
 
     def snapshot(self, *, outstanding: int, queued: int, begun: int, in_flight: int) -> Ledger:
         """The ledger now.
@@ -92,7 +102,8 @@ class Counters:
             expired=self.expired,
             rejected=self.rejected,
             dead=self.dead,
-            queued=queued,
+            queued=queued + self.outbox,
             in_flight=in_flight,
             restarts=self.restarts,
+            delivered=self.delivered,
         )

@@ -131,7 +131,7 @@ class ActorSystem(Registry):
         self._scope.__enter__()
         self._nursery_manager = trio.open_nursery()
         try:
-            nursery = await self._nursery_manager.__aenter__()
+            nursery = self._nursery = await self._nursery_manager.__aenter__()
             # Not nursery.start: in a scope that is cancelled already it would wait for ever for
             # a task that is shielded.
             opened = trio.Event()

@@ -26,6 +26,21 @@ class DecodeError(ActorError, ValueError):
         super().__init__(f"{why} (at {path})")
 
 
+class RemoteFailure(ActorError):
+    """What an actor of another node raised. Exceptions do not travel; their text does.
+
+    Attributes: `node`, `text` (type and message), `trace` (the traceback there).
+    """
+
+    def __init__(self, node: str, text: str, trace: str = "") -> None:
+        self.node = node
+        self.text = text
+        self.trace = trace
+        super().__init__(f"{text} (on node {node})")
+        if trace:
+            self.add_note(f"traceback on node {node}:\n{trace}")
+
+
 class WindowFull(ActorError):
     """The peer has as many messages that it has not accepted as it allows.
 

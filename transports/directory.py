@@ -1,0 +1,164 @@
+"""What the nodes know of each other's topics, services and queues.
+
+Each node tells every peer what it has, when a session begins and whenever it changes. What was
+heard of a peer ends with its session. So a look-up never waits for anybody; it may be out of date
+by as long as a frame takes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from actors import ActorRef, DeadLetterReason, InvalidAddress
+from actors.cell import Cell
+from actors.routing.patterns import Trie, pattern_of, words_of
+from transports import envelope
+from transports.session import State
+
+if TYPE_CHECKING:
+    from transports.link import Link
+    from transports.node import Node
+
+PATTERNS_AT_ONCE = 1_000
+
+
+class Directory:
+    """The directory of one node."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._mine: dict[tuple[str, ...], int] = {}
+        self._trie: Trie[str] = Trie()
+        self._patterns: dict[str, dict[tuple[str, ...], None]] = {}
+        self._services: dict[str, dict[tuple[str, str], ActorRef]] = {}
+        self._consumers: dict[str, dict[tuple[str, str], ActorRef]] = {}
+
+    def attach(self) -> None:
+        """Hear of what changes on this node."""
+        system = self._node.system
+        system._topics.elsewhere = self
+        system._services.elsewhere = self
+        system._queues.elsewhere = self
+
+    # -- what changes here
+
+    def subscribed(self, words: tuple[str, ...], count: int) -> None:
+        """A pattern has one subscription more (1), or one less (-1), on this node."""
+        before = self._mine.get(words, 0)
+        after = before + count
+        if after:
+            self._mine[words] = after
+        else:
+            self._mine.pop(words, None)
+        if bool(before) is not bool(after):
+            self._tell(envelope.Subscribed((".".join(words),), bool(after)))
+
+    def registered(self, service: str, ref: ActorRef, weight: int, version: str) -> None:
+        """An actor of this node is an instance of a service now; weight 0: no longer."""
+        if isinstance(ref, Cell):
+            self._tell(envelope.Registered(service, ref.address.path, weight, version))
+
+    def consumes(self, queue: str, ref: ActorRef, prefetch: int) -> None:
+        """An actor of this node is a consumer of a queue now; prefetch 0: no longer."""
+        if isinstance(ref, Cell):
+            self._tell(envelope.Consumes(queue, ref.address.path, prefetch))
+
+    def _tell(self, message: envelope.Envelope) -> None:
+        for link in self._node.links():
+            if link.session.state in (State.CONNECTED, State.DISCONNECTED):
+                link.outgoing.control(message)
+
+    def tell_all(self, link: Link) -> None:
+        """Tell one peer everything, at the beginning of a session."""
+        say = link.outgoing.control
+        patterns = [".".join(words) for words in self._mine]
+        for start in range(0, len(patterns), PATTERNS_AT_ONCE):
+            say(envelope.Subscribed(tuple(patterns[start : start + PATTERNS_AT_ONCE]), True))
+        system = self._node.system
+        for name, instances in system._services.all():
+            for instance in instances:
+                if isinstance(instance.ref, Cell):
+                    path = instance.ref.address.path
+                    say(envelope.Registered(name, path, instance.weight, instance.version))
+        for name, ref, prefetch in system._queues.all_consumers():
+            if isinstance(ref, Cell):
+                say(envelope.Consumes(name, ref.address.path, prefetch))
+
+    # -- what is heard of others
+
+    def heard(self, peer: str, message: Any) -> None:
+        """A peer has told of a change there. What makes no sense is left out."""
+        try:
+            match message:
+                case envelope.Subscribed(patterns, present):
+                    for pattern in patterns:
+                        self._peer_subscribes(peer, pattern_of(pattern), present)
+                case envelope.Registered():
+                    self._peer_registers(peer, message)
+                case envelope.Consumes():
+                    self._peer_consumes(peer, message)
+        except InvalidAddress:
+            return
+
+    def _peer_subscribes(self, peer: str, words: tuple[str, ...], present: bool) -> None:
+        known = self._patterns.setdefault(peer, {})
+        if present:
+            known[words] = None
+            self._trie.add(words, peer)
+        else:
+            known.pop(words, None)
+            self._trie.remove(words, peer)
+
+    def _peer_registers(self, peer: str, message: envelope.Registered) -> None:
+        services = self._node.system._services
+        known = self._services.setdefault(peer, {})
+        key = (message.service, message.path)
+        if message.weight < 1:
+            ref = known.pop(key, None)
+            if ref is not None:
+                services.unregister(message.service, ref)
+            return
+        ref = known[key] = self._node.ref_of(f"actor://{peer}/{message.path}")
+        services.register(message.service, ref, message.weight, message.version)
+
+    def _peer_consumes(self, peer: str, message: envelope.Consumes) -> None:
+        queues = self._node.system._queues
+        known = self._consumers.setdefault(peer, {})
+        key = (message.queue, message.path)
+        if message.prefetch < 1:
+            ref = known.pop(key, None)
+            if ref is not None:
+                queues.queue(message.queue).remove(ref)
+            return
+        ref = known[key] = self._node.ref_of(f"actor://{peer}/{message.path}")
+        queues.queue(message.queue).add(ref, message.prefetch)
+
+    def lost(self, peer: str) -> None:
+        """A peer is lost, and so is what it had."""
+        for words in self._patterns.pop(peer, {}):
+            self._trie.remove(words, peer)
+        system = self._node.system
+        for (service, _), ref in self._services.pop(peer, {}).items():
+            system._services.unregister(service, ref)
+        for (queue, _), ref in self._consumers.pop(peer, {}).items():
+            system._queues.queue(queue).remove(ref)
+
+    # -- publishing
+
+    def publish(self, ref: ActorRef, topic: str, message: object) -> tuple[int, int]:
+        """Send a publication to each node with a subscriber: how many have it, and refused it."""
+        peers = dict.fromkeys(self._trie.match(words_of(topic)))
+        if not peers:
+            return 0, 0
+        body = self._node.codec.encode_value(message)
+        sent = refused = 0
+        for peer in peers:
+            link = self._node.link(peer)
+            if link is not None and link.outgoing.publish(ref, topic, body, message):
+                sent += 1
+                continue
+            refused += 1
+            self._node.dispatcher.counters.at_the_door += 1
+            reason = DeadLetterReason.SUBSCRIBER_FULL
+            self._node.dispatcher.dead_letters.add(ref, message, reason)
+        return sent, refused

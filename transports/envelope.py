@@ -1,0 +1,180 @@
+"""What one node says to another: the payloads of a session. No I/O.
+
+Each is a msgpack array that begins with a number, its kind. `target` and `path` are the path of an
+actor of the receiving node; a body is a message or a value, as `codec` has it. docs/wire.md has
+them as a table.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from transports.errors import DecodeError
+
+
+class Envelope(msgspec.Struct, frozen=True, array_like=True):
+    """The base of them all."""
+
+
+class Tell(Envelope, frozen=True, array_like=True, tag=1):
+    """A message for one actor."""
+
+    target: str
+    body: bytes
+
+
+class Asked(Envelope, frozen=True, array_like=True, tag=2):
+    """A message for one actor, whose reply is wanted.
+
+    number: of the ask, each once in a session. remaining: seconds that the asker still waits, when
+    it was sent; None: no limit. asker: the address of the actor that asks, or "".
+    """
+
+    number: int
+    target: str
+    remaining: float | None
+    asker: str
+    body: bytes
+
+
+class Replied(Envelope, frozen=True, array_like=True, tag=3):
+    """The reply to an ask."""
+
+    number: int
+    body: bytes
+
+
+class Refused(Envelope, frozen=True, array_like=True, tag=4):
+    """An ask has no reply.
+
+    kind: one of KINDS. text: why. started: whether its handler has begun. chain: the addresses of
+    a circle of asks. trace: the traceback of what the handler raised, as text.
+    """
+
+    number: int
+    kind: str
+    text: str
+    started: bool = False
+    chain: tuple[str, ...] = ()
+    trace: str = ""
+
+
+class Cancelled(Envelope, frozen=True, array_like=True, tag=5):
+    """The asker has gone, or its time is up."""
+
+    number: int
+
+
+class Watch(Envelope, frozen=True, array_like=True, tag=6):
+    """Say when this actor's incarnation ends."""
+
+    path: str
+
+
+class Unwatch(Envelope, frozen=True, array_like=True, tag=7):
+    """No longer."""
+
+    path: str
+
+
+class Ended(Envelope, frozen=True, array_like=True, tag=8):
+    """An incarnation that was watched has ended: an ExitReason's value, or "failed", and of what."""
+
+    path: str
+    reason: str
+    text: str = ""
+    trace: str = ""
+
+
+class Stop(Envelope, frozen=True, array_like=True, tag=9):
+    """Stop this actor, gracefully."""
+
+    path: str
+
+
+class AwaitStop(Envelope, frozen=True, array_like=True, tag=10):
+    """Say when this actor has stopped for good; answered by Replied."""
+
+    number: int
+    path: str
+
+
+class Probe(Envelope, frozen=True, array_like=True, tag=11):
+    """Along a chain of actors that wait for one another: does the last one wait for the first?
+
+    chain: their addresses, the last an actor of the receiving node. number: the ask that the last
+    wait is. This is the edge chasing of Chandy, Misra and Haas (1983), for asks.
+    """
+
+    chain: tuple[str, ...]
+
+
+class Subscribed(Envelope, frozen=True, array_like=True, tag=12):
+    """From now on there are subscribers to these patterns here, or (present=False) no more."""
+
+    patterns: tuple[str, ...]
+    present: bool
+
+
+class Publish(Envelope, frozen=True, array_like=True, tag=13):
+    """A message for all subscribers of a topic here: one, however many they are."""
+
+    topic: str
+    body: bytes
+
+
+class Registered(Envelope, frozen=True, array_like=True, tag=14):
+    """This actor is an instance of a service; weight 0: no longer."""
+
+    service: str
+    path: str
+    weight: int
+    version: str
+
+
+class Consumes(Envelope, frozen=True, array_like=True, tag=15):
+    """This actor is a consumer of a queue; prefetch 0: no longer."""
+
+    queue: str
+    path: str
+    prefetch: int
+
+
+KINDS: Final = ("failed", "stopped", "timeout", "cycle", "unreadable", "not a stream", "full")
+
+_Any = (
+    Tell
+    | Asked
+    | Replied
+    | Refused
+    | Cancelled
+    | Watch
+    | Unwatch
+    | Ended
+    | Stop
+    | AwaitStop
+    | Probe
+    | Subscribed
+    | Publish
+    | Registered
+    | Consumes
+)
+
+_encoder: Final = msgspec.msgpack.Encoder()
+_decoder: Final[msgspec.msgpack.Decoder[Any]] = msgspec.msgpack.Decoder(_Any)
+
+encode = _encoder.encode
+
+
+def decode(payload: bytes) -> Any:
+    """The envelope that a payload is.
+
+    Raises:
+        DecodeError: it is none.
+    """
+    try:
+        return _decoder.decode(payload)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise DecodeError("$", f"no envelope: {error}") from error

@@ -1,0 +1,362 @@
+"""What another node tells this one: into mailboxes, and the answers back.
+
+A message is accepted, and so acknowledged, when it is in its mailbox. If that has no room, the
+message waits with the local senders, in their order, and is accepted when it gets room.
+"""
+
+from __future__ import annotations
+
+import logging
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+from actors import (
+    ActorFailed,
+    ActorStopped,
+    AskCycle,
+    AskTimeout,
+    DeadLetterReason,
+    ExitReason,
+    Failure,
+    NotAskable,
+    Terminated,
+)
+from actors.address import Address
+from actors.ask import Ask
+from actors.cell import Cell
+from actors.rare import SendWait
+from actors.routing.topics import TopicRef
+from actors.waiting import PENDING, Raised
+from transports import envelope
+from transports.errors import DecodeError, NotEncodable
+from transports.inbound import Delivery
+from transports.outgoing import Outgoing, trace_of
+from transports.session import Session
+
+if TYPE_CHECKING:
+    from transports.node import Node
+
+log = logging.getLogger("transports")
+
+
+class Answer:
+    """Stands where an ask keeps who waits for it, and sends its outcome to the asker's node."""
+
+    __slots__ = ("_dispatcher", "ask", "incoming", "number")
+
+    def __init__(self, incoming: Incoming, number: int, ask: Ask) -> None:
+        self.incoming = incoming
+        self.number = number
+        self.ask = ask
+        self._dispatcher = self
+        ask.waits = self  # type: ignore[assignment] # as a cell that waits
+
+    def enqueue(self, _: object) -> None:
+        """The ask has its outcome. (As a dispatcher, for a cell that waits.)"""
+        self.incoming.answered(self)
+
+
+class Parked(SendWait):
+    """A message from another node that waits for room in a mailbox, with the local senders."""
+
+    __slots__ = ("incoming", "sequence")
+
+    def __init__(self, incoming: Incoming, cell: Cell, item: object, sequence: int) -> None:
+        super().__init__(cell, item, comes_back=True)
+        self.incoming = incoming
+        self.sequence = sequence
+        # Whoever gives room looks whether somebody waits.
+        self.waits = cell
+
+    def resolve(self, value: Any = None) -> bool:
+        """It has room, or its actor stops first."""
+        if self.value is not PENDING:
+            return False
+        self.value = value
+        self.waits = None
+        item = self.message
+        if value.__class__ is Raised:
+            assert self.holder is not None
+            self.incoming.no_actor(self.holder, item, DeadLetterReason.STOPPED)
+        elif isinstance(item, Ask):
+            item.where = "queued"
+        self.incoming.accepted(self.sequence)
+        return True
+
+
+class RemoteWatcher:
+    """A watcher on another node: what `watching.notify` needs of a cell."""
+
+    __slots__ = ("_idle", "_rare", "incoming", "path", "watched")
+
+    def __init__(self, incoming: Incoming, path: str, watched: Cell) -> None:
+        self.incoming = incoming
+        self.path = path
+        self.watched = watched
+        self._idle = True
+        self._rare = None
+        self._dispatcher = watched._dispatcher
+
+    def _closed(self) -> bool:
+        return False
+
+    def tell(self, notice: Terminated) -> None:
+        """The watched actor's incarnation has ended."""
+        self.incoming.watch_ended(self, notice)
+
+
+class Incoming:
+    """The receiving side of a link, for the life of one session."""
+
+    def __init__(self, node: Node, peer: str, session: Session, outgoing: Outgoing) -> None:
+        self._node = node
+        self._peer = peer
+        self._session = session
+        self._outgoing = outgoing
+        self._answers: dict[int, Answer] = {}
+        self._watchers: dict[str, RemoteWatcher] = {}
+        self._over = False
+        self.received = 0
+        """Messages delivered so far."""
+
+    def deliver(self, delivery: Delivery) -> None:
+        """Take one payload of the session.
+
+        Raises:
+            DecodeError: it is no envelope; the connection is to be closed.
+        """
+        sequence = delivery.sequence
+        try:
+            message = envelope.decode(delivery.payload)
+            if delivery.charged is not isinstance(
+                message, envelope.Tell | envelope.Asked | envelope.Publish
+            ):
+                raise DecodeError("$", f"{type(message).__name__}: wrongly charged")
+        except DecodeError:
+            # It is not written again: nothing of it would be better the next time.
+            self.accepted(sequence)
+            raise
+        match message:
+            case envelope.Tell():
+                self.received += 1
+                self._tell(message, sequence)
+                return
+            case envelope.Asked():
+                self.received += 1
+                self._asked(message, sequence)
+                return
+            case envelope.Publish():
+                self.received += 1
+                self._publish(message)
+            case envelope.Replied():
+                self._outgoing.replied(message)
+            case envelope.Refused():
+                self._outgoing.refused(message)
+            case envelope.Cancelled():
+                self._cancelled(message)
+            case envelope.Watch():
+                self._watch(message.path)
+            case envelope.Unwatch():
+                self._unwatch(message.path)
+            case envelope.Ended():
+                self._outgoing.ended(message)
+            case envelope.Stop():
+                cell = self._find(message.path)
+                if cell is not None:
+                    cell.stop()
+            case envelope.AwaitStop():
+                self._await_stop(message)
+            case envelope.Probe():
+                self._node.probe(message.chain)
+            case _:
+                self._node.directory.heard(self._peer, message)
+        self.accepted(sequence)
+
+    def accepted(self, sequence: int) -> None:
+        """Acknowledge it, unless the session is over."""
+        if not self._over:
+            self._session.accepted(sequence)
+            self._node.wake(self._peer)
+
+    def _find(self, path: str) -> Cell | None:
+        return self._node.system._find(Address("actor", self._node.system.name, path))
+
+    # -- messages
+
+    def _tell(self, message: envelope.Tell, sequence: int) -> None:
+        try:
+            item = self._node.codec.decode_value(message.body)
+        except DecodeError as error:
+            log.warning("from node %s to %s: %s", self._peer, message.target, error)
+            self._dead(message.target, message.body, DeadLetterReason.UNREADABLE)
+            self.accepted(sequence)
+            return
+        cell = self._find(message.target)
+        if cell is None:
+            self._dead(message.target, item, DeadLetterReason.NO_ACTOR)
+            self.accepted(sequence)
+        else:
+            self._put(cell, item, sequence)
+
+    def _dead(self, target: str, message: object, reason: DeadLetterReason) -> None:
+        dispatcher = self._node.dispatcher
+        dispatcher.counters.at_the_door += 1
+        ref = self._node.ref_of(f"actor://{self._node.system.name}/{target}")
+        dispatcher.dead_letters.add(ref, message, reason)
+
+    def _put(self, cell: Cell, item: object, sequence: int) -> None:
+        waits = cell._traits.cls.mailbox.overflow == "reject"
+        if cell._idle or cell._has_room() or cell._closed() or not waits:
+            if isinstance(item, Ask):
+                cell._put_ask(item)
+            else:
+                cell.tell(item)
+            self.accepted(sequence)
+            return
+        if isinstance(item, Ask):
+            item.where = "waiting for room there"
+        cell._rare_part().senders[Parked(self, cell, item, sequence)] = None
+        cell._plain = None
+
+    def no_actor(self, cell: Cell, item: object, reason: DeadLetterReason) -> None:
+        """The actor stopped before a message had room in its mailbox."""
+        counters = cell._dispatcher.counters
+        counters.at_the_door += 1
+        if isinstance(item, Ask):
+            counters.rejected += 1
+            item.stopped("it stopped before it had room")
+        else:
+            cell._dispatcher.dead_letters.add(cell, item, reason)
+
+    def _asked(self, message: envelope.Asked, sequence: int) -> None:
+        node = self._node
+        counters = node.dispatcher.counters
+        cell = self._find(message.target)
+        try:
+            item = node.codec.decode_value(message.body)
+        except DecodeError as error:
+            counters.at_the_door += 1
+            counters.rejected += 1
+            self._refuse(message.number, "unreadable", str(error))
+            self.accepted(sequence)
+            return
+        if cell is None:
+            counters.at_the_door += 1
+            counters.rejected += 1
+            self._refuse(message.number, "stopped", "no actor lives at that address")
+            self.accepted(sequence)
+            return
+        now = node.dispatcher.timers.clock()
+        end = inf if message.remaining is None else now + message.remaining
+        ask = Ask(item, None, cell, end, message.remaining)
+        self._answers[message.number] = Answer(self, message.number, ask)
+        self._put(cell, ask, sequence)
+        if message.asker and ask.value is PENDING:
+            node.probe((message.asker, str(cell)))
+
+    def _refuse(self, number: int, kind: str, text: str, **more: Any) -> None:
+        self._outgoing.control(envelope.Refused(number, kind, text, **more))
+
+    def answered(self, answer: Answer) -> None:
+        """An actor has answered, or will not."""
+        if self._answers.pop(answer.number, None) is None or self._over:
+            return
+        value = answer.ask.value
+        if value.__class__ is not Raised:
+            try:
+                body = self._node.codec.encode_value(value)
+            except NotEncodable as error:
+                self._refuse(answer.number, "failed", f"its reply: {error}", started=True)
+                return
+            self._outgoing.control(envelope.Replied(answer.number, body))
+            return
+        error = value.error
+        match error:
+            case ActorFailed():
+                cause = error.cause
+                text = f"{type(cause).__name__}: {cause}"
+                self._refuse(answer.number, "failed", text, started=True, trace=trace_of(cause))
+            case ActorStopped():
+                why = str(error.reason)
+                self._refuse(answer.number, "stopped", why, started=error.started)
+            case AskTimeout():
+                self._refuse(answer.number, "timeout", error.where)
+            case AskCycle():
+                chain = tuple(str(ref) for ref in error.chain)
+                self._refuse(answer.number, "cycle", str(error), chain=chain)
+            case NotAskable():
+                self._refuse(answer.number, "not askable", str(error))
+            case _:
+                text = f"{type(error).__name__}: {error}"
+                self._refuse(answer.number, "failed", text, started=True)
+
+    def _cancelled(self, message: envelope.Cancelled) -> None:
+        answer = self._answers.pop(message.number, None)
+        if answer is not None:
+            answer.ask.abandoned()
+            answer.ask.waits = None
+
+    def _publish(self, message: envelope.Publish) -> None:
+        try:
+            item = self._node.codec.decode_value(message.body)
+            address = Address.parse(f"topic://{message.topic}")
+        except (DecodeError, ValueError) as error:
+            log.warning("from node %s to topic %s: %s", self._peer, message.topic, error)
+            return
+        ref = self._node.system.at(address)
+        assert isinstance(ref, TopicRef)
+        ref.publish_here(item)
+
+    # -- watching and stopping
+
+    def _watch(self, path: str) -> None:
+        if path in self._watchers:
+            return
+        cell = self._find(path)
+        if cell is None:
+            self._outgoing.control(envelope.Ended(path, ExitReason.NO_ACTOR.value))
+            return
+        watcher = self._watchers[path] = RemoteWatcher(self, path, cell)
+        cell._rare_part().watchers[watcher] = None  # type: ignore[index] # all that notify() needs
+
+    def _unwatch(self, path: str) -> None:
+        watcher = self._watchers.pop(path, None)
+        if watcher is not None and watcher.watched._rare is not None:
+            watcher.watched._rare.watchers.pop(watcher, None)  # type: ignore[call-overload]
+
+    def watch_ended(self, watcher: RemoteWatcher, notice: Terminated) -> None:
+        """Tell the other node."""
+        if self._watchers.pop(watcher.path, None) is None or self._over:
+            return
+        reason = notice.reason
+        if isinstance(reason, Failure):
+            error = reason.exception
+            text = f"{type(error).__name__}: {error}"
+            self._outgoing.control(envelope.Ended(watcher.path, "failed", text, trace_of(error)))
+        else:
+            self._outgoing.control(envelope.Ended(watcher.path, str(reason)))
+
+    def _await_stop(self, message: envelope.AwaitStop) -> None:
+        cell = self._find(message.path)
+
+        def say() -> None:
+            if not self._over:
+                body = self._node.codec.encode_value(None)
+                self._outgoing.control(envelope.Replied(message.number, body))
+
+        if cell is None:
+            say()
+        else:
+            cell._on_stop(say)
+
+    # -- the end
+
+    def lost(self) -> None:
+        """The peer is lost: nobody there waits for an answer any more."""
+        self._over = True
+        answers, self._answers = self._answers, {}
+        for answer in answers.values():
+            answer.ask.abandoned()
+            answer.ask.waits = None
+        for path in tuple(self._watchers):
+            self._unwatch(path)

@@ -1,0 +1,270 @@
+"""A link: the session with one peer, kept alive over connections that break."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from math import inf
+from typing import TYPE_CHECKING
+
+import trio
+
+from actors import NodeDown
+from transports import frames
+from transports.errors import DecodeError
+from transports.framing import FrameDecoder, encode_frame
+from transports.handshake import Agreed, Handshake, Refused
+from transports.incoming import Incoming
+from transports.outgoing import Outgoing
+from transports.session import Session, State
+
+if TYPE_CHECKING:
+    from transports.node import Node
+
+log = logging.getLogger("transports")
+
+READ_AT_ONCE = 1 << 16
+
+
+class Broken(Exception):
+    """This connection is of no more use; the session may go on over another one. Private."""
+
+
+class Frames:
+    """A connection as frames."""
+
+    def __init__(self, stream: trio.abc.Stream, max_frame: int) -> None:
+        self.stream = stream
+        self._decoder = FrameDecoder(max_frame)
+        self._read: list[bytes] = []
+
+    async def read(self) -> list[bytes]:
+        """The payloads that have come, at least one.
+
+        Raises:
+            Broken: the connection has ended.
+            DecodeError: a frame is broken.
+        """
+        while not self._read:
+            try:
+                data = await self.stream.receive_some(READ_AT_ONCE)
+            except (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
+                raise Broken(str(error)) from error
+            if not data:
+                raise Broken("the peer has closed it")
+            self._read = self._decoder.feed(bytes(data))
+        taken, self._read = self._read, []
+        return taken
+
+    def unread(self, payloads: list[bytes]) -> None:
+        """Let these be read again, first."""
+        self._read = payloads + self._read
+
+    async def write(self, payloads: list[bytes]) -> None:
+        """Write frames, in one piece.
+
+        Raises:
+            Broken: the connection has ended.
+        """
+        try:
+            await self.stream.send_all(b"".join(map(encode_frame, payloads)))
+        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise Broken(str(error)) from error
+
+
+class Link:
+    """This node's side of one pair of nodes.
+
+    Attributes: `peer` (its name), `session`, `outgoing`, `incoming` (of the session of now), `up`
+    (whether there is a connection).
+    """
+
+    def __init__(self, node: Node, peer: str, session: Session) -> None:
+        self.node = node
+        self.peer = peer
+        self.session = session
+        self.outgoing = Outgoing(
+            node, peer, session, self.wake, node.limits.per_target, node.limits.outbox
+        )
+        self.incoming = Incoming(node, peer, session, self.outgoing)
+        self.up = False
+        self.changed = trio.Event()
+        self.fence = 0
+        self.down_since = node.dispatcher.timers.clock()
+        self._wakes = trio.Event()
+        self._scope: trio.CancelScope | None = None
+
+    def wake(self) -> None:
+        """There is something to write."""
+        self._wakes.set()
+
+    def cut(self) -> None:
+        """Give up the connection of now, if there is one; the session stays."""
+        if self._scope is not None:
+            self._scope.cancel()
+
+    # -- one connection
+
+    async def converse(self, connection: Frames, hello: list[bytes]) -> None:
+        """Shake hands, and then carry the session until the connection ends.
+
+        hello: what was read of it already, to find out whose it is.
+        """
+        self.cut()
+        connection.unread(hello)
+        with trio.CancelScope() as scope:
+            self._scope = scope
+            try:
+                agreed = await self._shake_hands(connection)
+                self._begin(agreed)
+                await self._carry(connection)
+            except (Broken, DecodeError) as error:
+                level = logging.WARNING if isinstance(error, DecodeError) else logging.DEBUG
+                log.log(level, "%s: connection with %s: %s", self.node.name, self.peer, error)
+            finally:
+                if self._scope is scope:
+                    self._scope = None
+                    self._end()
+
+    async def _shake_hands(self, connection: Frames) -> Agreed:
+        session = self.session
+        if session.state is State.CONNECTED:
+            session.disconnected()
+        if session.state is State.CLOSED:
+            self.lose("it has left")
+            session = self.session
+        hello = session.hello(self.node.name, self.node.incarnation)
+        handshake = Handshake(hello, expected=self.peer, fence=self.fence)
+        with trio.move_on_after(self.node.limits.handshake_within):
+            while True:
+                if written := handshake.outgoing():
+                    await connection.write(written)
+                if isinstance(handshake.result, Agreed):
+                    return handshake.result
+                if isinstance(handshake.result, Refused):
+                    raise Broken(f"refused: {handshake.result.text}")
+                payloads = iter(await connection.read())
+                self._take(handshake, payloads)
+                connection.unread(list(payloads))
+        raise Broken("no handshake in time")
+
+    @staticmethod
+    def _take(handshake: Handshake, payloads: Iterator[bytes]) -> None:
+        for payload in payloads:
+            if handshake.received(payload) is not None:
+                return
+
+    def _begin(self, agreed: Agreed) -> None:
+        before = self.session.peer
+        if before is not None and not agreed.resumed:
+            restarted = agreed.peer.incarnation != before.incarnation
+            self.lose("it was restarted" if restarted else "it had given this node up", renew=True)
+        is_new = self.session.peer is None
+        now = self.node.dispatcher.timers.clock()
+        self.session.connected(agreed, now)
+        self.up = True
+        self._change()
+        if is_new:
+            self.node.directory.tell_all(self)
+        self.outgoing.flush()
+        log.info("%s: connected with %s", self.node.name, self.peer)
+
+    def _end(self) -> None:
+        if self.session.state in (State.CONNECTED, State.NEW, State.DISCONNECTED):
+            self.session.disconnected()
+        if self.up:
+            self.up = False
+            self.down_since = self.node.dispatcher.timers.clock()
+            self._change()
+
+    def _change(self) -> None:
+        changed, self.changed = self.changed, trio.Event()
+        changed.set()
+
+    async def _carry(self, connection: Frames) -> None:
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._read, connection)
+                nursery.start_soon(self._write, connection)
+        except* (Broken, DecodeError) as group:
+            # Of two that met the same end, the first says it all.
+            found: BaseException = group
+            while isinstance(found, BaseExceptionGroup):
+                found = found.exceptions[0]
+            error = found
+        raise error
+
+    async def _read(self, connection: Frames) -> None:
+        clock = self.node.dispatcher.timers.clock
+        session, incoming, outgoing = self.session, self.incoming, self.outgoing
+        while True:
+            for payload in await connection.read():
+                for delivery in session.received(payload, clock()):
+                    incoming.deliver(delivery)
+            outgoing.acknowledged()
+            self.wake()
+            if session.state is State.CLOSED:
+                raise Broken("the session is closed")
+            await trio.lowlevel.checkpoint()
+
+    async def _write(self, connection: Frames) -> None:
+        clock = self.node.dispatcher.timers.clock
+        session = self.session
+        while True:
+            now = clock()
+            if written := session.outgoing(now):
+                await connection.write(written)
+                continue
+            if session.is_silent(now):
+                raise Broken("nothing was heard of the peer for too long")
+            if session.state is State.CLOSED:
+                raise Broken("the session is closed")
+            self._wakes = trio.Event()
+            at = session.wake_at(now)
+            with trio.CancelScope(deadline=at if at < inf else inf):
+                await self._wakes.wait()
+
+    # -- losing the peer
+
+    def lose(self, why: str, renew: bool = False) -> None:
+        """The peer is lost: what it had not acknowledged, its replies, its actors.
+
+        renew: it is another process, or has begun another session: ours may keep its number.
+        """
+        old = self.session
+        down = NodeDown(self.peer, why)
+        log.info("%s: node %s is lost: %s", self.node.name, self.peer, why)
+        old.lost()
+        self.session = old.renewed() if renew else self.node.new_session(old.number + 1)
+        self.incoming.lost()
+        self.outgoing.session = self.session
+        self.incoming = Incoming(self.node, self.peer, self.session, self.outgoing)
+        self.outgoing.lost(down)
+        self.node.directory.lost(self.peer)
+        self.down_since = self.node.dispatcher.timers.clock()
+
+    async def watch_over(self) -> None:
+        """Give the peer up once it was out of reach for too long; again and again."""
+        clock = self.node.dispatcher.timers.clock
+        while True:
+            changed = self.changed
+            if self.up:
+                await changed.wait()
+                continue
+            at = self.down_since + self.node.limits.lost_after
+            with trio.move_on_at(at):
+                await changed.wait()
+            if not self.up and clock() >= at:
+                self.lose(f"it was out of reach for {self.node.limits.lost_after:g} s")
+
+
+async def read_hello(connection: Frames) -> tuple[str, list[bytes]]:
+    """Who calls: the name in the HELLO that a connection begins with, and what was read.
+
+    Raises:
+        Broken: it ends before that.
+        DecodeError: it begins with something else.
+    """
+    payloads = await connection.read()
+    frames.hello_version(payloads[0])
+    return frames.decode_hello(payloads[0]).node, payloads

@@ -1,0 +1,313 @@
+"""A node: one actor system among others that it can talk to."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
+
+import attrs
+import trio
+
+from actors import (
+    ActorRef,
+    ActorSystem,
+    DeadLetterReason,
+    ExitReason,
+    Failure,
+    NodeDown,
+    SystemClosed,
+)
+from actors.address import Address, check_name
+from actors.ask import Ask
+from actors.cell import Cell
+from actors.waiting import PENDING, Waiter
+from transports import envelope
+from transports.codec import Codec
+from transports.directory import Directory
+from transports.endpoint import Endpoint
+from transports.errors import DecodeError, RemoteFailure
+from transports.link import Broken, Frames, Link, read_hello
+from transports.outgoing import Outgoing
+from transports.remote_ref import RemoteRef
+from transports.session import Session, State
+
+if TYPE_CHECKING:
+    from actors.dispatcher import Dispatcher
+
+log = logging.getLogger("transports")
+
+
+def _positive(_: object, attribute: attrs.Attribute[float], value: float) -> None:
+    if not value > 0:
+        raise ValueError(f"{attribute.name} is above 0, not {value!r}")
+
+
+@attrs.frozen(kw_only=True)
+class Limits:
+    """Bounds of a node. Seconds, messages and bytes.
+
+    window: messages of a peer that may be here and not yet in their mailboxes. per_target: of this
+    node's, for one actor elsewhere, on the way. outbox: that wait for a peer's window. max_frame:
+    bytes of the largest message. handshake_within; lost_after: how long a peer may be out of reach
+    until it is given up; heartbeat, silent_after: see `Session`; dial_at_most: between two
+    attempts to connect; leave_within: for the last messages when the system is left.
+
+    Raises:
+        ValueError: one is not above 0.
+    """
+
+    window: int = attrs.field(default=1024, validator=_positive)
+    per_target: int = attrs.field(default=256, validator=_positive)
+    outbox: int = attrs.field(default=1024, validator=_positive)
+    max_frame: int = attrs.field(default=1 << 24, validator=_positive)
+    handshake_within: float = attrs.field(default=5.0, validator=_positive)
+    lost_after: float = attrs.field(default=10.0, validator=_positive)
+    heartbeat: float = attrs.field(default=1.0, validator=_positive)
+    silent_after: float = attrs.field(default=5.0, validator=_positive)
+    resend_after: float = attrs.field(default=0.5, validator=_positive)
+    dial_at_most: float = attrs.field(default=2.0, validator=_positive)
+    leave_within: float = attrs.field(default=2.0, validator=_positive)
+
+
+class Node:
+    """Connects one actor system with its peers: `ActorSystem("a", transport=Node(endpoint, ...))`.
+
+    endpoint: where connections come from. peers: names of nodes to connect with; others may call.
+    incarnation: an int that is larger each time that a node of this name starts; None: from the
+    machine's clock. limits: see Limits. codec: of the messages; None: all that `@message` has
+    registered. One Node belongs to one system.
+
+    Raises:
+        InvalidAddress: a peer's name cannot stand in an address.
+        ValueError: an incarnation below 1.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        peers: Iterable[str] = (),
+        incarnation: int | None = None,
+        limits: Limits | None = None,
+        codec: Codec | None = None,
+    ) -> None:
+        if incarnation is not None and (type(incarnation) is not int or incarnation < 1):
+            raise ValueError(f"incarnation is an int from 1 up: {incarnation!r}")
+        self._endpoint = endpoint
+        self._peers = tuple(check_name(peer, "peer's name") for peer in peers)
+        self.limits = limits if limits is not None else Limits()
+        self._incarnation = incarnation
+        self._codec = codec
+        self._links: dict[str, Link] = {}
+        self._refs: WeakValueDictionary[Address, RemoteRef] = WeakValueDictionary()
+        self.directory = Directory(self)
+        self._scope = trio.CancelScope()
+        self._leaving = False
+
+    # -- a transport
+
+    async def attach(self, system: ActorSystem) -> None:
+        """The system has been entered."""
+        if hasattr(self, "system"):
+            raise ValueError(f"this Node belongs to {self.system!r} already: make a new one")
+        self.system = system
+        self.name = system.name
+        self.dispatcher: Dispatcher = system._dispatcher
+        self.incarnation = self._incarnation or system.env.incarnation()
+        self.codec = self._codec if self._codec is not None else Codec(resolve=system.at)
+        self.codec.resolve_by(system.at)
+        local = system._resolvers["actor"]
+        system.install_resolver(
+            "actor", lambda address: local(address) if address.node == self.name else self._remote(address)
+        )
+        self.directory.attach()
+        await system._nursery.start(self._run)
+
+    async def detach(self) -> None:
+        """The system is being left: say goodbye, and let go."""
+        self._leaving = True
+        with trio.move_on_after(self.limits.leave_within):
+            for link in self._links.values():
+                if link.up and link.session.state is State.CONNECTED:
+                    link.session.close()
+                    link.wake()
+            for link in self._links.values():
+                while link.up and link.session.state is not State.CLOSED:
+                    await link.changed.wait()
+        self._scope.cancel()
+        for link in self._links.values():
+            link.incoming.lost()
+            link.outgoing.lost(NodeDown(link.peer, "this system was left"))
+
+    async def _run(self, task_status: trio.TaskStatus[None]) -> None:
+        with self._scope:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                nursery.start_soon(self._endpoint.serve, self._called)
+                for peer in self._peers:
+                    if peer != self.name:
+                        self._make_link(peer)
+                        nursery.start_soon(self._dial, peer)
+                task_status.started()
+
+    # -- connections
+
+    def _make_link(self, peer: str) -> Link:
+        link = self._links.get(peer)
+        if link is None:
+            link = self._links[peer] = Link(self, peer, self.new_session(1))
+            self._nursery.start_soon(link.watch_over)
+        return link
+
+    def new_session(self, number: int) -> Session:
+        """A session of that number, with this node's limits."""
+        limits = self.limits
+        return Session(
+            limits.window,
+            limits.resend_after,
+            heartbeat=limits.heartbeat,
+            silent_after=limits.silent_after,
+            max_frame=limits.max_frame,
+            number=number,
+        )
+
+    async def _dial(self, peer: str) -> None:
+        """Call a peer whenever there is no connection. Of two that call each other, the one
+        whose name comes first does; the other one waits a while first, in case it is not called.
+        """
+        link = self._links[peer]
+        attempt = 0
+        while True:
+            while link.up or link.busy:
+                changed = link.changed
+                await changed.wait()
+                attempt = 0
+            chance = self.system.env.random("dial", self.name, peer, self.incarnation, attempt)
+            wait = min(self.limits.dial_at_most, 0.05 * 2.0 ** min(attempt, 10))
+            if peer < self.name:
+                wait += 0.5
+            if attempt or peer < self.name:
+                changed = link.changed
+                with trio.move_on_after(wait * chance.uniform(0.5, 1.0)):
+                    await changed.wait()
+                    continue
+            attempt += 1
+            if link.up or link.busy:
+                continue
+            try:
+                stream = await self._endpoint.connect(peer)
+            except OSError as error:
+                log.debug("%s: no connection with %s: %s", self.name, peer, error)
+                continue
+            async with stream:
+                if not (link.up or link.busy):
+                    await link.converse(Frames(stream, self.limits.max_frame), [])
+
+    async def _called(self, stream: trio.abc.Stream) -> None:
+        """Somebody has connected."""
+        connection = Frames(stream, self.limits.max_frame)
+        async with stream:
+            try:
+                with trio.fail_after(self.limits.handshake_within):
+                    peer, read = await read_hello(connection)
+            except (Broken, DecodeError, trio.TooSlowError) as error:
+                log.debug("%s: a connection that was none: %s", self.name, error)
+                return
+            if peer == self.name or self._leaving:
+                return
+            link = self._make_link(peer)
+            if link.busy and not link.up and self.name < peer and peer in self._peers:
+                # Both call at once: the call of the one whose name comes first goes on.
+                return
+            await link.converse(connection, read)
+
+    # -- what refs and links need
+
+    def link(self, peer: str) -> Outgoing | None:
+        """The sending side of the link with a peer; None: no such node is known.
+
+        Raises:
+            SystemClosed: the system has been left.
+        """
+        if self._leaving:
+            raise SystemClosed(self.name, f"the actor system {self.name!r} has been left")
+        link = self._links.get(peer)
+        return None if link is None else link.outgoing
+
+    def links(self) -> Iterator[Link]:
+        """The links there are."""
+        return iter(tuple(self._links.values()))
+
+    def wake(self, peer: str) -> None:
+        """There is something to write to this peer."""
+        self._links[peer].wake()
+
+    def asker(self) -> Cell | None:
+        """The actor on whose turn, or in whose nursery, this is called."""
+        return self.dispatcher.current or self.dispatcher.workers.cell_of_task()
+
+    def ref_of(self, address: str) -> ActorRef:
+        """The ref of an address."""
+        return self.system.at(address)
+
+    def _remote(self, address: Address) -> RemoteRef:
+        ref = self._refs.get(address)
+        if ref is None:
+            ref = self._refs[address] = RemoteRef(self, address)
+        return ref
+
+    def no_such_node(self, ref: ActorRef, message: object) -> None:
+        """A message for a node that nobody knows is a dead letter."""
+        self.dispatcher.counters.at_the_door += 1
+        self.dispatcher.dead_letters.add(ref, message, DeadLetterReason.NO_NODE)
+
+    def reason_of(
+        self, ref: ActorRef, peer: str, ended: envelope.Ended
+    ) -> ExitReason | Failure | NodeDown:
+        """Why an actor of a peer has ended."""
+        if ended.reason != "failed":
+            try:
+                return ExitReason(ended.reason)
+            except ValueError:
+                return NodeDown(peer, f"it gave a reason unknown here: {ended.reason}")
+        error = RemoteFailure(peer, ended.text, ended.trace)
+        return Failure(ref, error, "receive", None, 0)
+
+    # -- asks that wait on themselves
+
+    def probe(self, chain: tuple[str, ...]) -> None:
+        """Follow a chain of waits through this node: on to other nodes, or to where it began."""
+        cell = self.system._find(Address.parse(chain[-1]))
+        if cell is None:
+            return
+        todo: list[tuple[Cell, tuple[str, ...]]] = [(cell, chain)]
+        seen: dict[Cell, None] = {cell: None}
+        while todo:
+            cell, path = todo.pop()
+            for waiter in cell._waits_for():
+                holder: object = waiter.holder
+                if waiter.value is not PENDING or holder is None:
+                    continue
+                address = str(holder)
+                if address in path:
+                    self._break(waiter, [*path[path.index(address) :], address])
+                elif isinstance(holder, RemoteRef):
+                    link = self._links.get(holder.address.node)
+                    if link is not None and len(path) < 1_000:
+                        link.outgoing.control(envelope.Probe((*path, address)))
+                elif isinstance(holder, Cell) and holder not in seen:
+                    seen[holder] = None
+                    todo.append((holder, (*path, address)))
+
+    def _break(self, waiter: Waiter, chain: list[str]) -> None:
+        if not isinstance(waiter, Ask):
+            return
+        holder: object = waiter.holder
+        if isinstance(holder, RemoteRef):
+            link = self._links.get(holder.address.node)
+            if link is not None:
+                link.outgoing.fail_wait(waiter, chain)
+        else:
+            waiter.cycle([self.ref_of(address) for address in chain])

@@ -1,0 +1,374 @@
+"""What this node has told another one, and asked it: until it is acknowledged, or answered.
+
+A message waits at the door until its receiver may have one more on the way, then for the peer's
+window, then for the acknowledgement, which comes when it is in its mailbox. So nothing here is
+unbounded, and a slow receiver slows those who send to it, and not the others.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from actors import (
+    ActorFailed,
+    ActorRef,
+    ActorStopped,
+    AskCycle,
+    AskTimeout,
+    DeadLetterReason,
+    NodeDown,
+    NotAskable,
+)
+from actors.ask import Ask
+from actors.rare import SendWait
+from actors.waiting import PENDING, Raised, Waiter
+from transports import envelope
+from transports.errors import DecodeError, NotEncodable, RemoteFailure
+from transports.replies import reply_kind
+
+if TYPE_CHECKING:
+    from transports.node import Node
+    from transports.remote_ref import RemoteRef
+    from transports.session import Session
+
+STARTED: Final = ("sent", "acknowledged")
+
+
+class Sent:
+    """One message on the way: to whom, and the ask if it is asked."""
+
+    __slots__ = ("ask", "message", "ref", "written")
+
+    def __init__(self, ref: ActorRef, message: object, ask: Ask | None) -> None:
+        self.ref = ref
+        self.message = message
+        self.ask = ask
+        self.written = False
+
+
+class Door(SendWait):
+    """A `send` that waits until its receiver may have one more message on the way."""
+
+    __slots__ = ("door",)
+
+    def __init__(self, door: OrderedDict[Any, None], message: object) -> None:
+        super().__init__(None, message)  # type: ignore[arg-type] # no cell of this process
+        self.door = door
+
+    def abandoned(self) -> None:
+        super().abandoned()
+        self.door.pop(self, None)
+
+
+class Outgoing:
+    """The sending side of a link, of one session after another.
+
+    session: what carries it. wake: called when there is something to write. per_target: messages
+    for one receiver that may be on the way. capacity: messages that may wait for the window.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        peer: str,
+        session: Session,
+        wake: Callable[[], None],
+        per_target: int,
+        capacity: int,
+    ) -> None:
+        self.node = node
+        self.peer = peer
+        self.session = session
+        self.per_target = per_target
+        self._wake = wake
+        self._capacity = capacity
+        self._on_the_way: dict[str, int] = {}
+        self._doors: dict[str, tuple[ActorRef, OrderedDict[Any, None]]] = {}
+        self._queue: deque[tuple[bytes, Sent | None]] = deque()
+        self._sent: dict[int, Sent] = {}
+        self._asks: dict[int, Ask] = {}
+        self._numbers: dict[Ask, int] = {}
+        self._last = 0
+        self._stops: dict[int, Waiter] = {}
+        self._watched: dict[str, RemoteRef] = {}
+
+    # -- messages
+
+    def tell(self, ref: ActorRef, message: object) -> bool:
+        """Send a message; False: there is no room for it now.
+
+        Raises:
+            NotEncodable: it is none that can be sent.
+        """
+        payload = envelope.Tell(ref.address.path, self.node.codec.encode_value(message))
+        if not self._has_room(str(ref)):
+            return False
+        self._post(envelope.encode(payload), Sent(ref, message, None))
+        return True
+
+    def publish(self, ref: ActorRef, topic: str, body: bytes, message: object) -> bool:
+        """Send what is published to a topic, once for all its subscribers there."""
+        if not self._has_room(str(ref)):
+            return False
+        self._post(envelope.encode(envelope.Publish(topic, body)), Sent(ref, message, None))
+        return True
+
+    def ask(self, ref: RemoteRef, ask: Ask) -> None:
+        """Send what is asked, or let it wait for room.
+
+        Raises:
+            NotEncodable: it is none that can be sent.
+        """
+        if self._has_room(str(ref)):
+            self._post_ask(ref, ask)
+            return
+        self.node.codec.encode_value(ask.message)
+        ask.where = "waiting for room"
+        self._door(ref)[ask] = None
+
+    def wait_for_room(self, ref: ActorRef, message: object) -> Waiter:
+        """A place in the queue of those who wait for room: its message is sent in its turn."""
+        door = self._door(ref)
+        waiter = Door(door, message)
+        door[waiter] = None
+        return waiter
+
+    def _door(self, ref: ActorRef) -> OrderedDict[Any, None]:
+        return self._doors.setdefault(str(ref), (ref, OrderedDict()))[1]
+
+    def _has_room(self, target: str) -> bool:
+        waiting = self._doors.get(target)
+        return (
+            self._on_the_way.get(target, 0) < self.per_target
+            and len(self._queue) < self._capacity
+            and not (waiting is not None and waiting[1])
+        )
+
+    def _post_ask(self, ref: RemoteRef, ask: Ask) -> None:
+        now = self.node.dispatcher.timers.clock()
+        remaining = None if ask.timeout is None else max(0.0, ask.deadline - now)
+        body = self.node.codec.encode_value(ask.message)
+        self._last = number = self._last + 1
+        self._asks[number] = ask
+        self._numbers[ask] = number
+        ask.where = f"sent to node {self.peer}"
+        asker = "" if ask.asker is None else str(ask.asker)
+        asked = envelope.Asked(number, ref.address.path, remaining, asker, body)
+        self._post(envelope.encode(asked), Sent(ref, ask.message, ask))
+
+    def _post(self, payload: bytes, sent: Sent) -> None:
+        counters = self.node.dispatcher.counters
+        counters.at_the_door += 1
+        counters.outbox += 1
+        target = str(sent.ref)
+        self._on_the_way[target] = self._on_the_way.get(target, 0) + 1
+        self._queue.append((payload, sent))
+        self.flush()
+
+    def control(self, message: envelope.Envelope, in_order: bool = False) -> None:
+        """Say something that is no message; in_order: behind the messages that wait here."""
+        payload = envelope.encode(message)
+        if in_order and self._queue:
+            self._queue.append((payload, None))
+            return
+        self.session.send(payload, charged=False)
+        self._wake()
+
+    def flush(self) -> None:
+        """Hand to the session what its window has room for."""
+        session = self.session
+        while self._queue and (session.has_credit or self._queue[0][1] is None):
+            payload, sent = self._queue.popleft()
+            number = session.send(payload, charged=sent is not None)
+            if sent is not None:
+                sent.written = True
+                self._sent[number] = sent
+        self._wake()
+
+    # -- what becomes of them
+
+    def acknowledged(self) -> None:
+        """The peer has accepted messages: they are in their mailboxes there."""
+        counters = self.node.dispatcher.counters
+        for number in self.session.acknowledged():
+            sent = self._sent.pop(number, None)
+            if sent is None:
+                continue
+            counters.outbox -= 1
+            counters.delivered += 1
+            self._forget(sent)
+        self.flush()
+        self._open_doors()
+
+    def _forget(self, sent: Sent) -> None:
+        target = str(sent.ref)
+        left = self._on_the_way[target] - 1
+        if left:
+            self._on_the_way[target] = left
+        else:
+            del self._on_the_way[target]
+
+    def _open_doors(self) -> None:
+        for target, (ref, door) in tuple(self._doors.items()):
+            while (
+                door
+                and self._on_the_way.get(target, 0) < self.per_target
+                and len(self._queue) < self._capacity
+            ):
+                waiter, _ = door.popitem(last=False)
+                if waiter.waits is None or waiter.value is not PENDING:
+                    continue
+                if isinstance(waiter, Ask):
+                    self._post_ask(ref, waiter)  # type: ignore[arg-type]
+                    continue
+                try:
+                    body = self.node.codec.encode_value(waiter.message)
+                except NotEncodable as error:
+                    waiter.resolve(Raised(error))
+                    continue
+                tell = envelope.Tell(ref.address.path, body)
+                self._post(envelope.encode(tell), Sent(ref, waiter.message, None))
+                waiter.resolve()
+            if not door:
+                del self._doors[target]
+
+    def replied(self, message: envelope.Replied) -> None:
+        """A reply has come, or word that an actor has stopped."""
+        waiter = self._stops.pop(message.number, None)
+        if waiter is not None:
+            waiter.resolve()
+            return
+        ask = self._take(message.number)
+        if ask is None:
+            return
+        try:
+            value = self.node.codec.decode_value(message.body, reply_kind(ask.message))
+        except DecodeError as error:
+            ask.failed(error)
+            return
+        ask.answer(value)
+
+    def refused(self, message: envelope.Refused) -> None:
+        """An ask has no reply."""
+        ask = self._take(message.number)
+        if ask is not None:
+            ask.answer(Raised(self._error(ask, message)))
+
+    def _error(self, ask: Ask, message: envelope.Refused) -> Exception:
+        ref = ask.holder
+        if message.kind == "stopped":
+            return ActorStopped(ref, ask.message, message.text, started=message.started)
+        if message.kind == "timeout":
+            return AskTimeout(ref, ask.message, ask.timeout or 0.0, message.text)
+        if message.kind == "cycle":
+            return AskCycle([self.node.ref_of(address) for address in message.chain])
+        if message.kind == "not askable":
+            return NotAskable(ref, message.text)
+        failure = RemoteFailure(self.peer, message.text, message.trace)
+        return ActorFailed(ref, ask.message, failure)
+
+    def _take(self, number: int) -> Ask | None:
+        ask = self._asks.pop(number, None)
+        if ask is not None:
+            self._numbers.pop(ask, None)
+        return ask
+
+    def asker_gone(self, ask: Ask) -> None:
+        """The asker was cancelled, or its time is up: the other node need not go on."""
+        counters = self.node.dispatcher.counters
+        for _, door in self._doors.values():
+            if ask in door:
+                del door[ask]
+                counters.at_the_door += 1
+                counters.rejected += 1
+                return
+        number = self._numbers.pop(ask, None)
+        if number is None:
+            return
+        del self._asks[number]
+        for place, (_, sent) in enumerate(self._queue):
+            if sent is not None and sent.ask is ask:
+                del self._queue[place]
+                counters.outbox -= 1
+                counters.expired += 1
+                self._forget(sent)
+                self._open_doors()
+                return
+        self.control(envelope.Cancelled(number))
+
+    def fail_wait(self, ask: Ask, chain: list[str]) -> None:
+        """A circle of asks was found: end this one."""
+        number = self._numbers.get(ask)
+        if number is not None and ask.value is PENDING:
+            self._take(number)
+            ask.answer(Raised(AskCycle([self.node.ref_of(address) for address in chain])))
+            self.control(envelope.Cancelled(number))
+
+    # -- watching and stopping
+
+    def watch(self, ref: RemoteRef) -> None:
+        """Ask to be told of the end of an actor there."""
+        path = ref.address.path
+        if path not in self._watched:
+            self._watched[path] = ref
+            self.control(envelope.Watch(path), in_order=True)
+
+    def unwatch(self, ref: RemoteRef) -> None:
+        """No longer."""
+        if self._watched.pop(ref.address.path, None) is not None:
+            self.control(envelope.Unwatch(ref.address.path), in_order=True)
+
+    def ended(self, message: envelope.Ended) -> None:
+        """An actor there has ended."""
+        ref = self._watched.pop(message.path, None)
+        if ref is not None:
+            ref.ended(self.node.reason_of(ref, self.peer, message))
+
+    def stop(self, ref: RemoteRef) -> None:
+        """Stop an actor there, behind what was sent to it."""
+        self.control(envelope.Stop(ref.address.path), in_order=True)
+
+    def await_stop(self, ref: RemoteRef) -> Waiter:
+        """A wait for the end of an actor there."""
+        self._last = number = self._last + 1
+        waiter = self._stops[number] = Waiter(None)
+        self.control(envelope.AwaitStop(number, ref.address.path), in_order=True)
+        return waiter
+
+    # -- the end
+
+    def lost(self, down: NodeDown) -> None:
+        """The peer is lost, and with it what it had not acknowledged, and every reply."""
+        counters = self.node.dispatcher.counters
+        letters = self.node.dispatcher.dead_letters
+        left = [*self._sent.values(), *(sent for _, sent in self._queue if sent is not None)]
+        self._sent.clear()
+        self._queue.clear()
+        self._on_the_way.clear()
+        for sent in left:
+            counters.outbox -= 1
+            if sent.ask is not None and not sent.written:
+                counters.rejected += 1
+            else:
+                letters.add(sent.ref, sent.message, DeadLetterReason.PEER_LOST)
+        never_written = {sent.ask: None for sent in left if not sent.written}
+        asks, self._asks = self._asks, {}
+        self._numbers.clear()
+        for ask in asks.values():
+            started = ask not in never_written
+            why = f"its node {self.peer} was lost: {down.why}"
+            ask.answer(Raised(ActorStopped(ask.holder, ask.message, why, started=started)))
+        stops, self._stops = self._stops, {}
+        for waiter in stops.values():
+            waiter.resolve()
+        watched, self._watched = self._watched, {}
+        for ref in watched.values():
+            ref.ended(down)
+
+
+def trace_of(error: BaseException) -> str:
+    """The traceback of an error, as text of a bounded size."""
+    return "".join(traceback.format_exception(error))[-4_000:]

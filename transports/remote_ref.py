@@ -1,0 +1,182 @@
+"""The ref of an actor on another node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from actors import (
+    ActorRef,
+    ExitReason,
+    Failure,
+    MailboxFull,
+    NodeDown,
+    NotAMessage,
+    Terminated,
+)
+from actors.address import Address
+from actors.ask import Ask
+from actors.timers import check_seconds
+from actors.waiting import PENDING, Waiter
+from actors.watching import notify, take_back
+
+if TYPE_CHECKING:
+    from actors.cell import Cell
+    from transports.node import Node
+
+
+class Watchers:
+    """Who watches a remote actor: what a local one keeps in its cell, as far as others look there."""
+
+    __slots__ = ("undecided", "watchers")
+
+    def __init__(self) -> None:
+        self.watchers: dict[Cell, None] = {}
+        self.undecided = False
+
+
+class RemoteRef(ActorRef):
+    """An actor of another node, by its address.
+
+    What is told to it is queued for its node, and acknowledged when it is in the actor's mailbox; a
+    mailbox without room there makes the sender here wait (`send`, `ask`) or refuses (`tell`) once
+    the node has as many messages for this actor as it may have on the way. A message that cannot
+    be encoded raises NotEncodable at once. When the node is lost, what it had not acknowledged
+    becomes dead letters (PEER_LOST), and who waits for a reply gets ActorStopped.
+
+    Links (`context.link`) and streams reach actors of the same node only.
+    """
+
+    __slots__ = ("__weakref__", "_address", "_node", "_rare")
+
+    def __init__(self, node: Node, address: Address) -> None:
+        self._node = node
+        self._address = address
+        # Under this name the search of cycles, and a watcher that ends, look for it.
+        self._rare: Watchers | None = None
+
+    @property
+    def address(self) -> Address:
+        return self._address
+
+    def tell(self, message: object) -> None:
+        node = self._node
+        node.dispatcher.check_thread("tell")
+        link = node.link(self._address.node)
+        if link is None:
+            node.no_such_node(self, message)
+        elif not link.tell(self, message):
+            counters = node.dispatcher.counters
+            counters.at_the_door += 1
+            counters.rejected += 1
+            raise MailboxFull(self, message, link.per_target)
+
+    async def send(self, message: object) -> None:
+        node = self._node
+        node.dispatcher.check_thread("send")
+        await trio.lowlevel.checkpoint_if_cancelled()
+        link = node.link(self._address.node)
+        if link is None:
+            node.no_such_node(self, message)
+        elif not link.tell(self, message):
+            waiter = link.wait_for_room(self, message)
+            await self._wait(waiter)
+
+    async def ask(self, message: Any, timeout: float | None = 5.0) -> Any:
+        if message.__class__ is type:
+            raise NotAMessage(message, f"is a class; ask takes an instance: {message.__name__}()")
+        node = self._node
+        dispatcher = node.dispatcher
+        dispatcher.check_thread("ask")
+        if timeout is not None:
+            check_seconds(timeout, "timeout")
+        await trio.lowlevel.checkpoint_if_cancelled()
+        end = inf if timeout is None else dispatcher.timers.clock() + timeout
+        ask = Ask(message, node.asker(), self, end, timeout)  # type: ignore[arg-type] # see `_rare`
+        self._take_over(ask)
+        if timeout is not None and ask.value is PENDING:
+            dispatcher.timers.expect(ask)
+        return await self._wait(ask)
+
+    async def _wait(self, waiter: Waiter) -> Any:
+        asker = self._node.asker()
+        if asker is None:
+            return await waiter.wait(self._node.dispatcher)
+        return await asker._wait_as(asker, waiter)
+
+    def _take_over(self, ask: Ask) -> None:
+        link = self._node.link(self._address.node)
+        ask.holder = self  # type: ignore[assignment] # see `_rare`
+        if link is not None:
+            link.ask(self, ask)
+            return
+        counters = self._node.dispatcher.counters
+        counters.at_the_door += 1
+        counters.rejected += 1
+        ask.stopped(f"no node called {self._address.node!r} is known")
+
+    def _asker_gone(self, ask: Ask) -> None:
+        """Nobody waits for the reply any more (see `Cell`): the other node is told."""
+        link = self._node.link(self._address.node)
+        if link is not None:
+            link.asker_gone(ask)
+
+    def _waits_for(self) -> Iterator[Waiter]:
+        """What it waits for, only its own node knows: that one is sent a Probe."""
+        return iter(())
+
+    # -- watching and stopping
+
+    def _rare_part(self) -> Watchers:
+        if self._rare is None:
+            self._rare = Watchers()
+        return self._rare
+
+    def _watched_by(self, watcher: Cell) -> None:
+        link = self._node.link(self._address.node)
+        if link is None:
+            notify(watcher, Terminated(self, NodeDown(self._address.node, "no such node is known")))
+            return
+        self._rare_part().watchers[watcher] = None
+        watcher._rare_part().watching[self] = None  # type: ignore[index] # see `_rare`
+        link.watch(self)
+
+    def _unwatched_by(self, watcher: Cell) -> None:
+        if self._rare is not None:
+            self._rare.watchers.pop(watcher, None)
+            link = self._node.link(self._address.node)
+            if link is not None and not self._rare.watchers:
+                link.unwatch(self)
+        if watcher._rare is not None:
+            watcher._rare.watching.pop(self, None)  # type: ignore[call-overload]
+        take_back(watcher, lambda ref: ref is self)
+
+    def ended(self, reason: ExitReason | Failure | NodeDown) -> None:
+        """Its incarnation has ended, or its node is lost: its watchers are told."""
+        if self._rare is None:
+            return
+        watchers, self._rare.watchers = self._rare.watchers, {}
+        for watcher in watchers:
+            if watcher._rare is not None:
+                watcher._rare.watching.pop(self, None)  # type: ignore[call-overload]
+            notify(watcher, Terminated(self, reason))
+
+    def _on_stop(self, callback: Callable[[], None]) -> None:
+        """Its own node says when it has stopped, and what was registered of it ends then."""
+
+    def stop(self) -> None:
+        self._node.dispatcher.check_thread("stop")
+        link = self._node.link(self._address.node)
+        if link is not None:
+            link.stop(self)
+
+    async def stopped(self) -> None:
+        """Wait until it has stopped for good, or its node is lost. A checkpoint."""
+        self._node.dispatcher.check_thread("stopped")
+        await trio.lowlevel.checkpoint_if_cancelled()
+        link = self._node.link(self._address.node)
+        if link is not None:
+            await self._wait(link.await_stop(self))
