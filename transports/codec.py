@@ -11,6 +11,7 @@ the body. See docs/wire.md.
 
 from __future__ import annotations
 
+import functools
 import re
 import struct
 import typing
@@ -23,9 +24,11 @@ import msgspec
 
 from actors import ActorRef
 from actors.address import Address
-from actors.errors import InvalidAddress
-from actors.messages import MessageType, message_type
+from actors.errors import InvalidAddress, NotAMessage, brief
+from actors.messages import MessageType, is_record, message_type, message_types
 from transports.errors import DecodeError, NotEncodable
+from transports.parts import find_fault
+from transports.values import Decode, Encode, Values, one_of, records_of_union
 
 VERSION: Final = struct.Struct(">H")
 PATH: Final = re.compile(r" - at `(\$[^`]*)`$")
@@ -38,12 +41,7 @@ class _Type:
 
     __slots__ = ("decode", "encode", "header", "registered")
 
-    def __init__(
-        self,
-        registered: MessageType,
-        encode: Callable[[Any], bytes],
-        decode: Callable[[bytes], Any],
-    ) -> None:
+    def __init__(self, registered: MessageType, encode: Encode, decode: Decode) -> None:
         name = registered.name.encode()
         if len(name) > 255:
             raise NotEncodable(registered.cls, f"its name is longer than 255 bytes: {name!r}")
@@ -58,6 +56,8 @@ class _Type:
 class Codec:
     """Encodes and decodes messages of the types given, which `@message` has registered.
 
+    types: None: every class that `@message` has registered, also later; each is looked at when it
+        is first used, and only then its errors are raised.
     resolve: from an address to a ref, for refs that are fields of messages (`system.at`). max_size:
         bytes of one encoded message; larger ones are refused on both sides.
 
@@ -68,7 +68,11 @@ class Codec:
     """
 
     def __init__(
-        self, types: Iterable[type], *, resolve: Resolve | None = None, max_size: int = 1 << 24
+        self,
+        types: Iterable[type] | None,
+        *,
+        resolve: Resolve | None = None,
+        max_size: int = 1 << 24,
     ) -> None:
         if type(max_size) is not int or max_size < 1:
             raise ValueError(f"max_size is a number of bytes from 1 up: {max_size!r}")
@@ -78,25 +82,51 @@ class Codec:
         self._resolve = resolve
         self._by_class: dict[type, _Type] = {}
         self._by_header: dict[bytes, _Type] = {}
-        for cls in types:
+        self._values = Values(
+            self.encode, self.decode, lambda text: self._decode_ref(ActorRef, text)
+        )
+        self._kinds: dict[Any, tuple[Encode, Decode]] = {}
+        self._takes_all = types is None
+        for cls in types or ():
             self._add(cls)
 
-    def _add(self, cls: type) -> None:
-        if cls in self._by_class:
-            return
+    def _add(self, cls: type) -> _Type:
+        found = self._by_class.get(cls)
+        if found is not None:
+            return found
         registered = message_type(cls)
-        for known in self._by_class.values():
-            if known.registered.name == registered.name:
-                other = known.registered.cls
+        namesakes = [known.registered for known in self._by_class.values()]
+        if self._takes_all:
+            namesakes = [*message_types(registered.name)]
+            if registered not in namesakes:
+                raise NotEncodable(
+                    cls, "its class statement was run again: this class is the older"
+                )
+        for each in namesakes:
+            if each.name == registered.name and each.cls is not cls:
                 raise NotEncodable(
                     cls,
-                    f"{other.__module__}.{other.__qualname__} is called {registered.name!r} too: "
+                    f"{each.cls.__module__}.{each.cls.__qualname__} is called {each.name!r} too: "
                     "give one of them @message(name=...)",
                 )
-        road = self._through_cattrs if needs_cattrs(cls) else self._through_msgspec
-        made = _Type(registered, *road(cls))
+        made = _Type(registered, *self._road(cls))
         self._by_class[cls] = made
         self._by_header[made.header] = made
+        return made
+
+    def _road(self, kind: Any) -> tuple[Encode, Decode]:
+        """How values of one type become bytes, and again values.
+
+        Raises:
+            NotEncodable: the type has no form on the wire.
+        """
+        try:
+            road = self._through_cattrs if needs_cattrs(kind) else self._through_msgspec
+            return road(kind)
+        except NameError as error:
+            raise NotEncodable(
+                kind, f"{error}: the types of its fields must be known where its module looks"
+            ) from error
 
     # -- encoding and decoding
 
@@ -107,15 +137,8 @@ class Codec:
             NotEncodable: its type is not one of this codec's, a field cannot be encoded, or it is
                 too large.
         """
-        known = self._by_class.get(message.__class__)
-        if known is None:
-            raise NotEncodable(message, "its type is not one that this system exchanges with peers")
-        try:
-            body = known.encode(message)
-        except NotEncodable:
-            raise
-        except (TypeError, ValueError, OverflowError, RecursionError, AttributeError) as error:
-            raise NotEncodable(message, f"{type(error).__name__}: {error}") from error
+        known = self._by_class.get(message.__class__) or self._new(message)
+        body = _encoded(message, known.encode)
         if len(body) > self._max_size:
             size = f"{len(body)} bytes, of {self._max_size} allowed"
             raise NotEncodable(message, f"it is too large: {size}")
@@ -133,18 +156,83 @@ class Codec:
         start = data[0] + 3 if data else 0
         known = self._by_header.get(data[:start])
         if known is None:
-            raise self._unknown(data)
+            known = self._named(data)
+        return _decoded(data[start:], known.decode)
+
+    def encode_value(self, value: object, kind: Any = Any) -> bytes:
+        """The bytes of any value: None, bool, int, float, str, bytes, list, dict, message or ref.
+
+        kind: its type, if both sides know that, as of the reply to a `Request[T]`: then it is
+            encoded as a field of that type would be, and may be whatever such a field may be. Not
+            looked at yet is whether the value is one: whoever decodes it does.
+
+        Raises:
+            NotEncodable: the type or the value has no form on the wire, or is too large.
+        """
+        body = _encoded(value, self._kind(kind)[0])
+        if len(body) > self._most:
+            raise NotEncodable(value, f"it is too large: {len(body)} bytes")
+        return body
+
+    def decode_value(self, data: bytes, kind: Any = Any) -> Any:
+        """The value that the bytes are; with `kind`, one of that very type.
+
+        Raises:
+            DecodeError: they are none.
+            NotEncodable: the type has no form on the wire.
+        """
+        if len(data) > self._most:
+            raise DecodeError("$", f"{len(data)} bytes are more than one value may have")
+        return _decoded(data, self._kind(kind)[1])
+
+    def _kind(self, kind: Any) -> tuple[Encode, Decode]:
+        found = self._kinds.get(kind)
+        if found is None:
+            values = self._values
+            if kind is Any or kind is object:
+                found = (values.encode, values.decode)
+            elif len(records_of_union(kind)) > 1:
+                # As a field it could not be told which of them it is.
+                found = (values.encode, one_of(kind, values.decode, self._decode_ref))
+            else:
+                found = self._road(kind)
+            self._kinds[kind] = found
+        return found
+
+    # -- what is not known yet
+
+    def _new(self, message: object) -> _Type:
+        """The type of a message that is the first one of its class, if all classes are taken."""
+        if isinstance(message, type):
+            raise NotEncodable(message, f"it is a class: send an instance, {message.__name__}()")
+        cls = message.__class__
+        if not self._takes_all:
+            raise NotEncodable(message, "its type is not one that this system exchanges with peers")
         try:
-            return known.decode(data[start:])
-        except DecodeError:
-            raise
-        except msgspec.MsgspecError as error:
-            # A ValidationError says where, at its end.
-            path = PATH.search(str(error))
-            raise DecodeError(path[1] if path else "$", PATH.sub("", str(error))) from error
-        except (ValueError, TypeError, OverflowError, RecursionError, KeyError) as error:
-            # A validator of the class itself, a text that is no UTF-8, or too deep a nesting.
-            raise DecodeError("$", f"{type(error).__name__}: {error}") from error
+            return self._add(cls)
+        except NotAMessage:
+            what = "put @message above its class" if is_record(cls) else "send a @message class"
+            raise NotEncodable(
+                message, f"its class is no message, nor a builtin kind that can be sent: {what}"
+            ) from None
+
+    def _named(self, data: bytes) -> _Type:
+        """The type that a header names, if it has not been used before.
+
+        Raises:
+            DecodeError: there is none, or more than one.
+        """
+        if self._takes_all and data and len(data) >= data[0] + 3:
+            name = data[1 : 1 + data[0]].decode(errors="replace")
+            try:
+                for registered in message_types(name):
+                    self._add(registered.cls)
+            except NotEncodable as error:
+                raise DecodeError("$", str(error)) from error
+            known = self._by_header.get(data[: data[0] + 3])
+            if known is not None:
+                return known
+        raise self._unknown(data)
 
     def _unknown(self, data: bytes) -> DecodeError:
         """Why a header is none of those known."""
@@ -164,14 +252,16 @@ class Codec:
 
     # -- the two roads
 
-    def _through_msgspec(self, cls: type) -> tuple[Callable[[Any], bytes], Callable[[bytes], Any]]:
+    def _through_msgspec(self, cls: Any) -> tuple[Encode, Decode]:
         try:
-            decoder: Any = msgspec.msgpack.Decoder(cls, dec_hook=self._decode_ref)
+            decoder: Any = msgspec.msgpack.Decoder(
+                cls, dec_hook=self._decode_ref, ext_hook=_no_extension
+            )
         except TypeError as error:
             raise NotEncodable(cls, str(error)) from error
         return msgspec.msgpack.Encoder(enc_hook=_encode_ref).encode, decoder.decode
 
-    def _through_cattrs(self, cls: type) -> tuple[Callable[[Any], bytes], Callable[[bytes], Any]]:
+    def _through_cattrs(self, cls: Any) -> tuple[Encode, Decode]:
         converter = _strict_converter()
         converter.register_structure_hook_func(
             lambda kind: isinstance(kind, type) and issubclass(kind, ActorRef),
@@ -181,7 +271,7 @@ class Codec:
             lambda kind: isinstance(kind, type) and issubclass(kind, ActorRef), str
         )
         encoder = msgspec.msgpack.Encoder()
-        decoder = msgspec.msgpack.Decoder()
+        decoder = msgspec.msgpack.Decoder(ext_hook=_no_extension)
 
         def encode(message: Any) -> bytes:
             return encoder.encode(converter.unstructure(message))
@@ -212,7 +302,67 @@ class Codec:
 def _encode_ref(value: Any) -> Any:
     if isinstance(value, ActorRef):
         return str(value.address)
-    raise NotEncodable(value, "it is none of the types that messages may have as fields")
+    raise TypeError("it is none of the types that messages may have as fields")
+
+
+def _no_extension(code: int, _: object) -> Any:
+    raise ValueError(f"a field is of no such kind: extension {code}")
+
+
+_FAULTS: Final = (
+    NotEncodable,
+    TypeError,
+    ValueError,
+    OverflowError,
+    RecursionError,
+    AttributeError,
+)
+
+
+def _encoded(value: object, encode: Encode) -> bytes:
+    """`encode(value)`.
+
+    Raises:
+        NotEncodable: that is an error; it says which part of the value is to blame.
+    """
+    try:
+        return encode(value)
+    except NotEncodable:
+        raise
+    except RecursionError as error:
+        raise NotEncodable(value, "it contains itself, or is nested too deep") from error
+    except _FAULTS as error:
+        path, part = find_fault(value, functools.partial(_is_good, encode))
+        raise NotEncodable(
+            value, f"{type(error).__name__}: {error}: {brief(part)}", path
+        ) from error
+
+
+def _is_good(encode: Encode, value: object) -> bool:
+    try:
+        encode(value)
+    except _FAULTS:
+        return False
+    return True
+
+
+def _decoded(data: bytes, decode: Decode) -> Any:
+    """`decode(data)`.
+
+    Raises:
+        DecodeError: that is an error.
+    """
+    try:
+        return decode(data)
+    except DecodeError:
+        raise
+    except msgspec.MsgspecError as error:
+        # A ValidationError says where, at its end.
+        path = PATH.search(str(error))
+        raise DecodeError(path[1] if path else "$", PATH.sub("", str(error))) from error
+    except (ValueError, TypeError, OverflowError, RecursionError, KeyError) as error:
+        # A validator of the class itself, a text that is no UTF-8, or too deep a nesting.
+        raise DecodeError("$", f"{type(error).__name__}: {error}") from error
 
 
 def needs_cattrs(cls: type) -> bool:
