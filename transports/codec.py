@@ -1,9 +1,7 @@
 """Messages to bytes and back: strict, and of registered types only.
 
-A body is msgpack. Where msgspec handles a class natively and strictly, it does: it is the fastest
-there is. It drops private attrs fields and ignores aliases, so classes with such fields take the
-slower road through cattrs, whose own structuring of plain values (`"42"` to 42) is replaced by a
-strict one. Nothing received is ever imported or executed: an unknown name is an error.
+A body is msgpack; `roads` makes it. Nothing received is ever imported or executed: an unknown name
+is an error.
 
 Layout: one byte, the length of the name; the name in UTF-8; two bytes, the version, big-endian;
 the body. See docs/wire.md.
@@ -11,27 +9,19 @@ the body. See docs/wire.md.
 
 from __future__ import annotations
 
-import functools
-import re
 import struct
-import typing
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any, Final
-
-import attrs
-import cattrs
-import msgspec
 
 from actors import ActorRef
 from actors.address import Address
-from actors.errors import InvalidAddress, NotAMessage, brief
+from actors.errors import InvalidAddress, NotAMessage
 from actors.messages import MessageType, is_record, message_type, message_types
 from transports.errors import DecodeError, NotEncodable
-from transports.parts import find_fault
-from transports.values import Decode, Encode, Values, one_of, records_of_union
+from transports.roads import Decode, Encode, decode_or_blame, encode_or_blame, make_road
+from transports.values import Values, one_of, records_of_union
 
 VERSION: Final = struct.Struct(">H")
-PATH: Final = re.compile(r" - at `(\$[^`]*)`$")
 
 Resolve = Callable[[str], ActorRef]
 
@@ -109,24 +99,14 @@ class Codec:
                     f"{each.cls.__module__}.{each.cls.__qualname__} is called {each.name!r} too: "
                     "give one of them @message(name=...)",
                 )
-        made = _Type(registered, *self._road(cls))
+        for known in tuple(self._by_class.values()):
+            if known.registered.name == registered.name:
+                # Of a class statement that was run again, this is the newer class.
+                del self._by_class[known.registered.cls], self._by_header[known.header]
+        made = _Type(registered, *make_road(cls, self._decode_ref))
         self._by_class[cls] = made
         self._by_header[made.header] = made
         return made
-
-    def _road(self, kind: Any) -> tuple[Encode, Decode]:
-        """How values of one type become bytes, and again values.
-
-        Raises:
-            NotEncodable: the type has no form on the wire.
-        """
-        try:
-            road = self._through_cattrs if needs_cattrs(kind) else self._through_msgspec
-            return road(kind)
-        except NameError as error:
-            raise NotEncodable(
-                kind, f"{error}: the types of its fields must be known where its module looks"
-            ) from error
 
     # -- encoding and decoding
 
@@ -138,7 +118,7 @@ class Codec:
                 too large.
         """
         known = self._by_class.get(message.__class__) or self._new(message)
-        body = _encoded(message, known.encode)
+        body = encode_or_blame(message, known.encode)
         if len(body) > self._max_size:
             size = f"{len(body)} bytes, of {self._max_size} allowed"
             raise NotEncodable(message, f"it is too large: {size}")
@@ -157,7 +137,7 @@ class Codec:
         known = self._by_header.get(data[:start])
         if known is None:
             known = self._named(data)
-        return _decoded(data[start:], known.decode)
+        return decode_or_blame(data[start:], known.decode)
 
     def encode_value(self, value: object, kind: Any = Any) -> bytes:
         """The bytes of any value: None, bool, int, float, str, bytes, list, dict, message or ref.
@@ -169,7 +149,7 @@ class Codec:
         Raises:
             NotEncodable: the type or the value has no form on the wire, or is too large.
         """
-        body = _encoded(value, self._kind(kind)[0])
+        body = encode_or_blame(value, self._kind(kind)[0])
         if len(body) > self._most:
             raise NotEncodable(value, f"it is too large: {len(body)} bytes")
         return body
@@ -183,7 +163,7 @@ class Codec:
         """
         if len(data) > self._most:
             raise DecodeError("$", f"{len(data)} bytes are more than one value may have")
-        return _decoded(data, self._kind(kind)[1])
+        return decode_or_blame(data, self._kind(kind)[1])
 
     def _kind(self, kind: Any) -> tuple[Encode, Decode]:
         found = self._kinds.get(kind)
@@ -195,7 +175,7 @@ class Codec:
                 # As a field it could not be told which of them it is.
                 found = (values.encode, one_of(kind, values.decode, self._decode_ref))
             else:
-                found = self._road(kind)
+                found = make_road(kind, self._decode_ref)
             self._kinds[kind] = found
         return found
 
@@ -250,42 +230,6 @@ class Codec:
                 )
         return DecodeError("$", f"no message is called {name!r} here")
 
-    # -- the two roads
-
-    def _through_msgspec(self, cls: Any) -> tuple[Encode, Decode]:
-        try:
-            decoder: Any = msgspec.msgpack.Decoder(
-                cls, dec_hook=self._decode_ref, ext_hook=_no_extension
-            )
-        except TypeError as error:
-            raise NotEncodable(cls, str(error)) from error
-        return msgspec.msgpack.Encoder(enc_hook=_encode_ref).encode, decoder.decode
-
-    def _through_cattrs(self, cls: Any) -> tuple[Encode, Decode]:
-        converter = _strict_converter()
-        converter.register_structure_hook_func(
-            lambda kind: isinstance(kind, type) and issubclass(kind, ActorRef),
-            lambda value, kind: self._decode_ref(kind, value),
-        )
-        converter.register_unstructure_hook_func(
-            lambda kind: isinstance(kind, type) and issubclass(kind, ActorRef), str
-        )
-        encoder = msgspec.msgpack.Encoder()
-        decoder = msgspec.msgpack.Decoder(ext_hook=_no_extension)
-
-        def encode(message: Any) -> bytes:
-            return encoder.encode(converter.unstructure(message))
-
-        def decode(body: bytes) -> Any:
-            plain = decoder.decode(body)
-            try:
-                return converter.structure(plain, cls)
-            except cattrs.BaseValidationError as group:
-                where, why = next(_first_fault(group, "$"))
-                raise DecodeError(where, why) from group
-
-        return encode, decode
-
     def _decode_ref(self, kind: type, value: Any) -> Any:
         if not issubclass(kind, ActorRef):
             raise TypeError(f"{kind!r} has no form on the wire")
@@ -297,132 +241,3 @@ class Codec:
             return self._resolve(str(Address.parse(value)))
         except InvalidAddress as error:
             raise ValueError(str(error)) from error
-
-
-def _encode_ref(value: Any) -> Any:
-    if isinstance(value, ActorRef):
-        return str(value.address)
-    raise TypeError("it is none of the types that messages may have as fields")
-
-
-def _no_extension(code: int, _: object) -> Any:
-    raise ValueError(f"a field is of no such kind: extension {code}")
-
-
-_FAULTS: Final = (
-    NotEncodable,
-    TypeError,
-    ValueError,
-    OverflowError,
-    RecursionError,
-    AttributeError,
-)
-
-
-def _encoded(value: object, encode: Encode) -> bytes:
-    """`encode(value)`.
-
-    Raises:
-        NotEncodable: that is an error; it says which part of the value is to blame.
-    """
-    try:
-        return encode(value)
-    except NotEncodable:
-        raise
-    except RecursionError as error:
-        raise NotEncodable(value, "it contains itself, or is nested too deep") from error
-    except _FAULTS as error:
-        path, part = find_fault(value, functools.partial(_is_good, encode))
-        raise NotEncodable(
-            value, f"{type(error).__name__}: {error}: {brief(part)}", path
-        ) from error
-
-
-def _is_good(encode: Encode, value: object) -> bool:
-    try:
-        encode(value)
-    except _FAULTS:
-        return False
-    return True
-
-
-def _decoded(data: bytes, decode: Decode) -> Any:
-    """`decode(data)`.
-
-    Raises:
-        DecodeError: that is an error.
-    """
-    try:
-        return decode(data)
-    except DecodeError:
-        raise
-    except msgspec.MsgspecError as error:
-        # A ValidationError says where, at its end.
-        path = PATH.search(str(error))
-        raise DecodeError(path[1] if path else "$", PATH.sub("", str(error))) from error
-    except (ValueError, TypeError, OverflowError, RecursionError, KeyError) as error:
-        # A validator of the class itself, a text that is no UTF-8, or too deep a nesting.
-        raise DecodeError("$", f"{type(error).__name__}: {error}") from error
-
-
-def needs_cattrs(cls: type) -> bool:
-    """Whether msgspec would lose something of the class, or of a class in its fields."""
-    return any(_loses(each) for each in _records_in(cls, {}))
-
-
-def _loses(cls: type) -> bool:
-    fields = attrs.fields(cls) if attrs.has(cls) else ()
-    return any(
-        field.name.startswith("_") or not field.init or (field.alias or field.name) != field.name
-        for field in fields
-    )
-
-
-def _records_in(kind: Any, seen: dict[Any, None]) -> Iterator[type]:
-    """The classes with fields that a type is made of, itself among them."""
-    if isinstance(kind, type) and kind not in seen:
-        seen[kind] = None
-        if attrs.has(kind) or hasattr(kind, "__dataclass_fields__"):
-            yield kind
-            for hint in typing.get_type_hints(kind).values():
-                yield from _records_in(hint, seen)
-    for inner in typing.get_args(kind):
-        yield from _records_in(inner, seen)
-
-
-def _strict_converter() -> cattrs.Converter:
-    converter = cattrs.Converter(detailed_validation=True)
-    for kind in (str, int, bool, bytes):
-        converter.register_structure_hook(kind, _exactly(kind))
-    converter.register_structure_hook(float, _number)
-    return converter
-
-
-def _exactly(kind: type) -> Callable[[Any, Any], Any]:
-    def structure(value: Any, _: Any) -> Any:
-        if type(value) is not kind:
-            raise TypeError(f"Expected `{kind.__name__}`, got `{type(value).__name__}`")
-        return value
-
-    return structure
-
-
-def _number(value: Any, _: Any) -> float:
-    if type(value) not in (float, int):
-        raise TypeError(f"Expected `float`, got `{type(value).__name__}`")
-    return float(value)
-
-
-def _first_fault(error: BaseException, path: str) -> Iterator[tuple[str, str]]:
-    """Where and why, of the first leaf of cattrs' groups."""
-    if isinstance(error, cattrs.BaseValidationError):
-        for inner in error.exceptions:
-            for note in getattr(inner, "__notes__", ()):
-                name = getattr(note, "name", None)
-                index = getattr(note, "index", None)
-                if name is not None:
-                    yield from _first_fault(inner, f"{path}.{name}")
-                elif index is not None:
-                    yield from _first_fault(inner, f"{path}[{index!r}]")
-            yield from _first_fault(inner, path)
-    yield path, f"{type(error).__name__}: {error}" if not error.args else str(error)

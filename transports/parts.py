@@ -27,8 +27,9 @@ def parts(value: Any) -> Iterator[tuple[str, Any]]:
 def _field_names(cls: type) -> list[str]:
     if issubclass(cls, msgspec.Struct):
         return list(cls.__struct_fields__)
-    fields = attrs.fields(cls) if attrs.has(cls) else dataclasses.fields(cls)
-    return [field.name for field in fields]
+    if attrs.has(cls):
+        return [field.name for field in attrs.fields(cls)]
+    return [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
 
 
 def find_fault(value: Any, is_good: Callable[[Any], bool]) -> tuple[str, Any]:
@@ -61,4 +62,4 @@ def find_change(sent: Any, got: Any, path: str = "$") -> tuple[str, Any, Any] | 
         if before or is_record(type(sent)):
             return None
     # A value that is not even equal to itself (nan) says nothing.
-    return None if sent == got or sent != sent else (path, sent, got)  # noqa: PLR0124
+    return None if sent == got or sent != sent else (path, sent, got)

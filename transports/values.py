@@ -19,13 +19,11 @@ import msgspec
 from actors import ActorRef
 from actors.messages import is_record
 from transports.errors import DecodeError, NotEncodable
+from transports.roads import Decode, DecodeRef, Encode
 
 MESSAGE: Final = 1
 REF: Final = 2
 SCALARS: Final = (type(None), bool, int, float, str, bytes)
-
-Encode = Callable[[Any], bytes]
-Decode = Callable[[bytes], Any]
 
 _encode_plain = msgspec.msgpack.Encoder().encode
 _decode_plain = msgspec.msgpack.Decoder().decode
@@ -113,7 +111,7 @@ def records_of_union(kind: Any) -> list[type]:
     return [each for each in typing.get_args(kind) if isinstance(each, type) and is_record(each)]
 
 
-def one_of(kind: Any, decode: Decode, dec_hook: Callable[[type, Any], Any]) -> Decode:
+def one_of(kind: Any, decode: Decode, decode_ref: DecodeRef) -> Decode:
     """`decode` values of no declared type, but only those of a union with several records."""
     records = records_of_union(kind)
     others = [each for each in typing.get_args(kind) if each not in records]
@@ -125,6 +123,6 @@ def one_of(kind: Any, decode: Decode, dec_hook: Callable[[type, Any], Any]) -> D
             return value
         if rest is None:
             raise DecodeError("$", f"Expected `{kind}`, got `{type(value).__name__}`")
-        return msgspec.convert(value, rest, strict=True, dec_hook=dec_hook)
+        return msgspec.convert(value, rest, strict=True, dec_hook=decode_ref)
 
     return check
