@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from actors.errors import brief
+from actors.messages import notice
 
 if TYPE_CHECKING:
     from actors.cell import Cell
@@ -62,6 +63,7 @@ class Failure:
         return f"{self.ref} (incarnation {self.incarnation}) failed {what}: {self.exception!r}"
 
 
+@notice
 @attrs.frozen
 class Terminated:
     """The message that a watcher gets, once, when what it watches ends (or an incarnation fails).

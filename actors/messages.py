@@ -68,6 +68,24 @@ def message_type(cls: type) -> MessageType:
     return found
 
 
+NoticeT = TypeVar("NoticeT", bound=type)
+_notices: Final[dict[type, None]] = {}
+
+
+def notice(cls: NoticeT) -> NoticeT:
+    """Mark a class of what the runtime itself tells an actor: it is no user's message.
+
+    It may hold what cannot be sent to another process, such as an exception.
+    """
+    _notices[cls] = None
+    return cls
+
+
+def is_notice(message: object) -> bool:
+    """Whether it is of a class that `notice` has marked."""
+    return type(message) in _notices
+
+
 def message_types(name: str) -> tuple[MessageType, ...]:
     """What is registered under a name: nothing, one class, or several that clash.
 

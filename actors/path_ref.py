@@ -81,7 +81,8 @@ class PathRef(ActorRef):
         dispatcher.counters.at_the_door += 1
         dispatcher.counters.rejected += 1
         ask.where = "forwarded"
-        ask.answer(Raised(ActorStopped(self, ask.message, self._nobody())))
+        # Somebody had begun with it, or it could not have been forwarded.
+        ask.answer(Raised(ActorStopped(self, ask.message, self._nobody(), started=True)))
 
     def _watched_by(self, watcher: Cell) -> None:
         cell = self._system._find(self._address)

@@ -106,8 +106,13 @@ def encode_or_blame(value: object, encode: Encode) -> bytes:
     """
     try:
         return encode(value)
-    except NotEncodable:
-        raise
+    except NotEncodable as error:
+        if error.value is value:
+            raise
+        # Of something inside; its sender knows the whole.
+        inner = error.value if isinstance(error.value, type) else type(error.value)
+        why = f"{inner.__name__}: {error.why}"
+        raise NotEncodable(value, why, error.path) from error
     except RecursionError as error:
         raise NotEncodable(value, "it contains itself, or is nested too deep") from error
     except _FAULTS as error:

@@ -86,9 +86,14 @@ class Topics:
         found = self._remembered.get(topic)
         if found is None:
             matches = dict.fromkeys(self._trie.match(words_of(topic)))
-            refs = sorted(matches, key=self._number.__getitem__)
-            cells = tuple(ref for ref in refs if isinstance(ref, CellMailbox))
-            found = (cells, tuple(ref for ref in refs if not isinstance(ref, CellMailbox)))
+            cells: list[CellMailbox] = []
+            others: list[ActorRef] = []
+            for ref in sorted(matches, key=self._number.__getitem__):
+                if isinstance(ref, CellMailbox) and ref.told_in_place:
+                    cells.append(ref)
+                else:
+                    others.append(ref)
+            found = (tuple(cells), tuple(others))
             if len(self._remembered) >= REMEMBERED:
                 self._remembered.clear()
             self._remembered[topic] = found
@@ -216,3 +221,29 @@ class TopicRef(ActorRef):
         dispatcher = self._system._dispatcher
         dispatcher.counters.at_the_door += 1
         dispatcher.dead_letters.add(self, message, DeadLetterReason.NO_SUBSCRIBER)
+
+
+class StrictTopicRef(TopicRef):
+    """A topic of a strict system: the publisher gets the error, also if nobody subscribes.
+
+    (Otherwise it would be taken for a subscriber's.)
+    """
+
+    __slots__ = ()
+
+    def publish(self, message: object) -> Published:
+        self._check(message)
+        return super().publish(message)
+
+    async def send(self, message: object) -> None:
+        self._check(message)
+        await super().send(message)
+
+    async def gather(self, message: Any, timeout: float | None = 5.0) -> Gathered:
+        self._check(message)
+        return await super().gather(message, timeout)
+
+    def _check(self, message: object) -> None:
+        round_trip = self._system._dispatcher.round_trip
+        assert round_trip is not None
+        round_trip.message(message)
