@@ -111,7 +111,7 @@ def encode_or_blame(value: object, encode: Encode) -> bytes:
             raise
         # Of something inside; its sender knows the whole.
         inner = error.value if isinstance(error.value, type) else type(error.value)
-        why = f"{inner.__name__}: {error.why}"
+        why = error.why if inner is type(value) else f"{inner.__name__}: {error.why}"
         raise NotEncodable(value, why, error.path) from error
     except RecursionError as error:
         raise NotEncodable(value, "it contains itself, or is nested too deep") from error

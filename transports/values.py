@@ -88,7 +88,10 @@ class Values:
         if cls is msgspec.msgpack.Ext and plain.code == MESSAGE:
             return self._bytes_to_message(bytes(plain.data))
         if cls is msgspec.msgpack.Ext and plain.code == REF:
-            return self._resolve(bytes(plain.data).decode())
+            try:
+                return self._resolve(bytes(plain.data).decode())
+            except ValueError as error:
+                raise DecodeError("$", str(error)) from error
         what = f"extension {plain.code}" if cls is msgspec.msgpack.Ext else cls.__name__
         raise DecodeError("$", f"no value is of that kind: {what}")
 
