@@ -13,6 +13,7 @@ SCHEMES: Final = ("actor", "topic", "queue", "service")
 
 # `~` marks the names that the runtime makes ("account~17"), so that no user's name meets one.
 _NAME: Final = re.compile(r"[\w.\-:@=+,]+")
+_VERSION: Final = re.compile(r"[\w\-+]+(\.[\w\-+]+)*")
 _OWN_NAME: Final = re.compile(r"[\w.\-:@=+,~]+")
 
 
@@ -32,17 +33,37 @@ def check_name(name: object, what: str = "name") -> str:
     return name
 
 
+def check_version(version: object) -> str:
+    """Return `version` if it is one of a service: "1.4.0", or a prefix of such, "1".
+
+    Raises:
+        ValueError: it is no words joined by dots, of letters, digits and ``_ - +``.
+        TypeError: it is no str.
+    """
+    if not isinstance(version, str):
+        raise TypeError(f"a version is a str, not {version!r}")
+    if not _VERSION.fullmatch(version):
+        raise ValueError(
+            f"a version is words of letters, digits and _ - + joined by dots, as 1.4.0: {version!r}"
+        )
+    return version
+
+
 @attrs.frozen(slots=True, order=True)
 class Address:
     """One address: ``actor://node/path`` or ``topic://name``, ``queue://name``, ``service://name``.
 
+    A service's may demand a version: ``service://name?version=1``.
+
     `scheme` is one of SCHEMES; `node` is the actor system's name (empty for the other schemes);
-    `path` is the actor's path without a leading slash, or the topic's, queue's or service's name.
+    `path` is the actor's path without a leading slash, or the topic's, queue's or service's name;
+    `version` is what is demanded of a service's instances (empty: nothing).
     """
 
     scheme: str
     node: str
     path: str
+    version: str = ""
 
     @classmethod
     def parse(cls, text: str | Address) -> Address:
@@ -61,10 +82,14 @@ class Address:
                 text, "an address starts with actor://, topic://, queue:// or service://"
             )
         if scheme != "actor":
+            version = ""
+            if scheme == "service" and "?" in rest:
+                rest, _, query = rest.partition("?")
+                version = _version_in(text, query)
             for word in rest.split("."):
                 if word not in {"*", "**"} and not _NAME.fullmatch(word):
                     raise InvalidAddress(text, f"a {scheme}'s name is words joined by single dots")
-            return cls(scheme, "", rest)
+            return cls(scheme, "", rest, version)
         node, separator, path = rest.partition("/")
         if not node or not separator or not path:
             raise InvalidAddress(text, "an actor's address is actor://system/name, or deeper")
@@ -80,4 +105,16 @@ class Address:
     def __str__(self) -> str:
         if self.scheme == "actor":
             return f"actor://{self.node}/{self.path}"
-        return f"{self.scheme}://{self.path}"
+        version = f"?version={self.version}" if self.version else ""
+        return f"{self.scheme}://{self.path}{version}"
+
+
+def _version_in(text: str, query: str) -> str:
+    """What stands behind the question mark of a service's address."""
+    key, _, version = query.partition("=")
+    if key != "version":
+        raise InvalidAddress(text, "after the ? of a service only version=... can stand")
+    try:
+        return check_version(version)
+    except ValueError as error:
+        raise InvalidAddress(text, str(error)) from None

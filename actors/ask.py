@@ -24,9 +24,11 @@ class Ask(Waiter):
     AskTimeout.
     """
 
-    __slots__ = ("asker", "deadline", "expected", "message", "timeout", "where")
+    __slots__ = ("asker", "deadline", "expected", "handed_on", "message", "timeout", "where")
 
     holder: Cell
+    handed_on: bool
+    """True: a handler had begun with it and stashed or forwarded it. Otherwise not even set."""
 
     def __init__(
         self,
@@ -71,7 +73,9 @@ class Ask(Waiter):
 
     def stopped(self, reason: str) -> bool:
         """The actor stopped before it answered."""
-        started = self.where in ("being handled", "deferred", STREAMED)
+        started = self.where in ("being handled", "deferred", STREAMED) or hasattr(
+            self, "handed_on"
+        )
         error = ActorStopped(self.holder, self.message, reason, started=started)
         return self.answer(Raised(error))
 

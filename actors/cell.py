@@ -130,7 +130,7 @@ class Cell(CellMailbox):
         if self._idle or self._has_room() or self._closed():
             self.tell(message)
             return
-        waiter = SendWait(self, message)
+        waiter = SendWait(self, self._as_received(message))
         asker = dispatcher.current or dispatcher.workers.cell_of_task()
         if asker is not None and (chain := find_chain(self, asker)) is not None:
             raise MailboxFull(self, message, self._capacity, chain)
@@ -223,6 +223,11 @@ class Cell(CellMailbox):
         self._dispatcher.check_thread("stop")
         stop(self, ExitReason.NORMAL)
 
+    _takes_asks = True
+
+    def _load(self) -> int:
+        return self._waiting_messages() + self._busy()
+
     def _take_over(self, ask: Ask) -> None:
         if ask.asker is not None:
             check_cycle(self, ask.asker)
@@ -269,6 +274,10 @@ class Cell(CellMailbox):
             ask.where = "waiting for room"
             self._rare_part().senders[ask] = None
             self._plain = None
+
+    def _as_received(self, message: Any) -> Any:
+        """A message as this actor gets it: itself. (In a strict system: a copy, by the codec.)"""
+        return message
 
     # -- as a parent
 

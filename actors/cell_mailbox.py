@@ -9,7 +9,7 @@ is the fastest there is; an actor that never has two messages at once has neithe
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from actors.ask import Ask
 from actors.dead_letters import DeadLetterReason
@@ -43,6 +43,9 @@ class CellMailbox(ActorRef):
         "_traits",
         "_worker",
     )
+
+    told_in_place: ClassVar[bool] = True
+    """Whether `tell_each` may put messages into it by itself."""
 
     _dispatcher: Dispatcher
     _done: int

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
+from actors.messages import notice
 from actors.subscribers import Subscribers
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ _short: Final = reprlib.Repr()
 _short.maxother = _short.maxstring = _short.maxlong = 80
 
 
+@notice
 @attrs.frozen(eq=False)
 class CrashReport:
     """One failure of one actor, and what was decided about it.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from actors.errors import brief
+from actors.messages import notice
 from actors.subscribers import Subscribers
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class DeadLetterReason(enum.StrEnum):
     FAILED_TOO_OFTEN = "its handling failed each time that it was redelivered"
 
 
+@notice
 @attrs.frozen
 class DeadLetter:
     """One dead letter: the message, the ref it was for, and why nobody handled it.

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from actors.cell import Cell
     from actors.env import Env
     from actors.ledger import Counters
+    from actors.strict import RoundTripper
     from actors.system import ActorSystem
     from actors.timers import Timers
 
@@ -69,6 +70,8 @@ class Dispatcher:
         self.stepping = False
         """Whether that turn is a coroutine, which counts its messages one by one."""
         self.workers = Workers(self)
+        self.round_trip: RoundTripper | None = None
+        """What messages and replies go through, if the system is strict about them."""
         self.is_open = False
         self._closed = False
         self.base = Context()

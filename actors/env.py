@@ -113,6 +113,11 @@ class Env:
         """Real seconds, since whenever: only for what concerns the machine, not the program."""
         return time.perf_counter()
 
+    @staticmethod
+    def incarnation() -> int:
+        """A number that is larger each time that a process of this machine starts a node."""
+        return time.time_ns()
+
     def now(self) -> float:
         """The time in seconds, on trio's clock.
 

@@ -106,8 +106,8 @@ class ActorFailed(ActorError):
 class ActorStopped(ActorError):
     """The actor that was asked has stopped, stops before it could answer, or never was.
 
-    Attributes: `ref`, `message`, `reason` (a short text), `started` (whether its handler had begun,
-    so that nobody knows how far it came).
+    Attributes: `ref`, `message`, `reason` (a short text), `started` (whether a handler had
+    begun with it, also if that stashed or forwarded it: nobody knows how far it came).
     """
 
     def __init__(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from actors.errors import brief
+from actors.messages import notice
 
 if TYPE_CHECKING:
     from actors.cell import Cell
@@ -62,6 +63,7 @@ class Failure:
         return f"{self.ref} (incarnation {self.incarnation}) failed {what}: {self.exception!r}"
 
 
+@notice
 @attrs.frozen
 class NodeDown:
     """Why a remote actor ended for its watchers: its node left, was restarted, or is out of reach.
@@ -77,8 +79,8 @@ class NodeDown:
 class Terminated:
     """The message that a watcher gets, once, when what it watches ends (or an incarnation fails).
 
-    reason: an ExitReason, or the Failure; NodeDown for a remote actor whose node is lost. A watch is on one incarnation, as a monitor in Erlang:
-    to hear of the next one, watch again.
+    reason: an ExitReason, or the Failure; NodeDown for a remote actor whose node is lost. A watch
+    is on one incarnation, as a monitor in Erlang: to hear of the next one, watch again.
     """
 
     ref: ActorRef

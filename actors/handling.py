@@ -45,6 +45,9 @@ def tell_later(cell: Cell, delay: float, period: float | None, message: object) 
     if cell._state is STOPPED:
         raise NotRunning(dispatcher.system.name, f"{cell} has stopped: it has no timers")
 
+    # Checked now, while somebody is there to be told by an error.
+    message = cell._as_received(message)
+
     def fire() -> None:
         try:
             cell.tell(message)
@@ -78,6 +81,7 @@ def stash(cell: Cell) -> None:
                 name, f"{cell} cannot stash a message after reply_later() or forward()"
             )
         message.where = "queued"
+        message.handed_on = True
     rare.stash.append(message)
     rare.stashed_now = True
     cell._plain = None
@@ -149,7 +153,7 @@ async def forward_when_room(cell: Cell, target: Cell) -> None:
     if has_room:
         target.tell(message)
         return
-    waiter = SendWait(target, message, comes_back=True)
+    waiter = SendWait(target, message if asked else target._as_received(message), comes_back=True)
     target._rare_part().senders[waiter] = None
     target._plain = None
     await cell._wait_as(cell, waiter)
@@ -161,6 +165,7 @@ def forward(cell: Cell, ref: ActorRef) -> None:
     if not isinstance(message, Ask):
         ref.tell(message)
     elif message.where == "being handled":
+        message.handed_on = True
         ref._take_over(message)
     else:
         ref.tell(message.message)

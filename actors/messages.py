@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
+import types
+import typing
 from collections.abc import Callable
 from typing import Any, Final, Generic, TypeVar, dataclass_transform, overload
 
@@ -50,6 +53,7 @@ class MessageType:
 
 
 _registered: Final[dict[type, MessageType]] = {}
+_by_name: Final[dict[str, list[type]]] = {}
 
 
 def message_type(cls: type) -> MessageType:
@@ -62,6 +66,57 @@ def message_type(cls: type) -> MessageType:
     if found is None:
         raise NotAMessage(cls, f"is not a message: put @message above `class {cls.__name__}`")
     return found
+
+
+NoticeT = TypeVar("NoticeT", bound=type)
+_notices: Final[dict[type, None]] = {}
+
+
+def notice(cls: NoticeT) -> NoticeT:
+    """Mark a class of what the runtime itself tells an actor: it is no user's message.
+
+    It may hold what cannot be sent to another process, such as an exception.
+    """
+    _notices[cls] = None
+    return cls
+
+
+def is_notice(message: object) -> bool:
+    """Whether it is of a class that `notice` has marked."""
+    return type(message) in _notices
+
+
+def message_types(name: str) -> tuple[MessageType, ...]:
+    """What is registered under a name: nothing, one class, or several that clash.
+
+    A class statement that was run again (a module that was reloaded, a function that defines a
+    class) has replaced its older class.
+    """
+    found = (_registered[cls] for cls in _by_name.get(name, ()))
+    return tuple(each for each in found if each.name == name)
+
+
+def reply_type(cls: type) -> Any:
+    """The T of the `Request[T]` that a class is; Any where it says none that can be found.
+
+    That is: no Request, a type variable, or a name that its module does not know.
+    """
+    for base in cls.__mro__:
+        for declared in base.__dict__.get("__orig_bases__", ()):
+            if typing.get_origin(declared) is Request:
+                return _evaluated(typing.get_args(declared)[0], base.__module__)
+    return Any
+
+
+def _evaluated(kind: Any, module: str) -> Any:
+    """A type whose quoted names are looked up in a module."""
+    holder = types.SimpleNamespace(__annotations__={"reply": kind})
+    names = vars(sys.modules[module]) if module in sys.modules else {}
+    try:
+        kind = typing.get_type_hints(holder, names, include_extras=True)["reply"]
+    except NameError:
+        return Any
+    return Any if isinstance(kind, TypeVar) else kind
 
 
 @overload
@@ -100,7 +155,12 @@ def _register(cls: Any, name: str | None, version: int) -> Any:
     made: type = cls
     if not is_record(cls):
         made = attrs.define(cls, frozen=True, slots=True)
-    _registered[made] = MessageType(made, name or made.__name__, version)
+    registered = MessageType(made, name or made.__name__, version)
+    _registered[made] = registered
+    place = (made.__module__, made.__qualname__)
+    namesakes = _by_name.setdefault(registered.name, [])
+    namesakes[:] = [each for each in namesakes if (each.__module__, each.__qualname__) != place]
+    namesakes.append(made)
     return made
 
 

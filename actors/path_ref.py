@@ -82,7 +82,8 @@ class PathRef(ActorRef):
         dispatcher.counters.at_the_door += 1
         dispatcher.counters.rejected += 1
         ask.where = "forwarded"
-        ask.answer(Raised(ActorStopped(self, ask.message, self._nobody())))
+        # Somebody had begun with it, or it could not have been forwarded.
+        ask.answer(Raised(ActorStopped(self, ask.message, self._nobody(), started=True)))
 
     async def _open_stream(self, channel: Channel, request: object) -> None:
         cell = self._system._find(self._address)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import AsyncIterator, Callable
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, overload
 
 import trio
 
@@ -153,6 +153,21 @@ class ActorRef(abc.ABC):
         """Send the request of a stream."""
         await trio.lowlevel.checkpoint()
         raise NotStreamable(self, "it is no ref of an actor that can answer with a stream")
+
+    _takes_asks: ClassVar[bool] = False
+    """Whether it stands for one actor that can be given an Ask, as a consumer of a queue is."""
+
+    def _put_ask(self, ask: Ask) -> None:
+        """Queue an ask, or let it wait for room. An actor that takes no more answers it at once."""
+        raise TypeError(f"{self!r} takes no asks: it is no ref of one actor")
+
+    def _load(self) -> int:
+        """How many messages it has, as far as is known here."""
+        return 0
+
+    def _closed(self) -> bool:
+        """Whether it takes no more messages."""
+        return False
 
     def _take_over(self, ask: Ask) -> None:
         """Take an ask that another actor forwards."""

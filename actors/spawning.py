@@ -17,6 +17,7 @@ from actors.incarnation import construct
 from actors.mailbox import NOTHING
 from actors.states import DRAINING, RUNNING, STARTING, STOPPED, STOPPING, enter
 from actors.stopping import kill, leave_unhandled, terminate
+from actors.strict import StrictCell
 from actors.waiting import Waiter
 
 if TYPE_CHECKING:
@@ -58,7 +59,8 @@ def spawn(
         check_name(name)
         if name in children:
             raise NameTaken(name, children[name])
-    cell = Cell(dispatcher, parent, name, traits, recipe, args)
+    make = Cell if dispatcher.round_trip is None else StrictCell
+    cell = make(dispatcher, parent, name, traits, recipe, args)
     children[name] = cell
     if terms is not None:
         cell._rare_part().terms = terms

@@ -25,6 +25,7 @@ from actors.root import Root
 from actors.routing.registry import Registry
 from actors.spawning import spawn, start
 from actors.states import STOPPED, STOPPING
+from actors.strict import make_round_tripper
 from actors.threads import FromThread, current_thread
 from actors.timers import Timers, check_seconds
 
@@ -62,6 +63,9 @@ class ActorSystem(Registry):
         everything is cancelled and `async with` raises an ExceptionGroup of what failed, each with
         the actor's address and the message in its notes.
     stop_within: seconds, for leaving.
+    strict_messages: for tests: every message and reply is encoded and decoded again, as between
+        two processes, so that what could not be sent there fails here, and receivers get copies.
+        It needs `import transports`; see docs/testing.md.
 
     Leaving the block normally stops the top-level actors gracefully, the youngest first: what was
     queued is handled first. What is left after `stop_within` seconds is cancelled, and reported
@@ -74,7 +78,7 @@ class ActorSystem(Registry):
 
     Raises:
         InvalidAddress: the name cannot stand in an address.
-        ValueError, TypeError: a limit that is none.
+        ValueError, TypeError: a limit that is none; or strict_messages without `transports`.
     """
 
     def __init__(
@@ -86,6 +90,7 @@ class ActorSystem(Registry):
         max_restarts: int | None = 5,
         within: float = 60.0,
         stop_within: float = 10.0,
+        strict_messages: bool = False,
     ) -> None:
         self.name = check_name(name, "system's name")
         self.env = env if env is not None else Env()
@@ -97,6 +102,8 @@ class ActorSystem(Registry):
         self.dead_letters = DeadLetters(self._counters)
         self.crash_reports = CrashReports()
         self._dispatcher = Dispatcher(self, self.env, self._counters)
+        if strict_messages:
+            self._dispatcher.round_trip = make_round_tripper(self.at)
         self._root = Root(self._dispatcher, intensity, self._give_up)
         self._transport = transport
         self._failures: list[Failure] = []

@@ -12,12 +12,14 @@ import trio
 from actors import Actor, ActorError, ActorRef
 from actors.ask import Ask
 from actors.mailbox import NOTHING
+from actors.messages import notice
 from actors.threads import Ticker
 from actors.timers import check_seconds
 
 log = logging.getLogger("supervision.watchdog")
 
 
+@notice
 @attrs.frozen
 class ThreadHeld:
     """The thread was held for too long by one step of a task.

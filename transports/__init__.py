@@ -1,8 +1,15 @@
 """What connects processes, and the ``trouper`` command.
 
-For now this package holds the command line, ``transports.cli``, and what of the wire does no I/O:
-`framing`, `codec`, `handshake` and `session` (see docs/wire.md). Links and the cluster come on top.
-Nothing in ``actors`` or ``supervision`` imports this package.
+This package holds the command line, ``transports.cli``, the wire (`framing`, `codec`, `handshake`,
+`session`: no I/O; see docs/wire.md), and nodes: `node`, `link`, and what refs need to reach others.
+Nothing in ``actors`` or ``supervision`` imports this package. To import it is what makes
+``ActorSystem(strict_messages=True)`` possible.
 """
 
-__all__: list[str] = []
+from actors.strict import install_round_tripper
+from transports.errors import DecodeError, NotEncodable
+from transports.round_trip import RoundTrip
+
+install_round_tripper(RoundTrip)
+
+__all__ = ["DecodeError", "NotEncodable"]

@@ -145,6 +145,22 @@ class Directory:
 
     # -- publishing
 
+    async def send(self, ref: ActorRef, topic: str, message: object) -> int:
+        """Send a publication to each node with a subscriber, waiting for room; how many."""
+        peers = dict.fromkeys(self._trie.match(words_of(topic)))
+        body = self._node.codec.encode_value(message) if peers else b""
+        for peer in peers:
+            link = self._node.link(peer)
+            if link is None or link.publish(ref, topic, body, message):
+                continue
+            waiter = link.wait_for_room(ref, message, topic)
+            asker = self._node.asker()
+            if asker is None:
+                await waiter.wait(self._node.dispatcher)
+            else:
+                await asker._wait_as(asker, waiter)
+        return len(peers)
+
     def publish(self, ref: ActorRef, topic: str, message: object) -> tuple[int, int]:
         """Send a publication to each node with a subscriber: how many have it, and refused it."""
         peers = dict.fromkeys(self._trie.match(words_of(topic)))
@@ -154,7 +170,7 @@ class Directory:
         sent = refused = 0
         for peer in peers:
             link = self._node.link(peer)
-            if link is not None and link.outgoing.publish(ref, topic, body, message):
+            if link is not None and link.publish(ref, topic, body, message):
                 sent += 1
                 continue
             refused += 1

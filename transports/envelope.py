@@ -80,7 +80,7 @@ class Unwatch(Envelope, frozen=True, array_like=True, tag=7):
 
 
 class Ended(Envelope, frozen=True, array_like=True, tag=8):
-    """An incarnation that was watched has ended: an ExitReason's value, or "failed", and of what."""
+    """An incarnation that was watched has ended: an ExitReason's value, or "failed" and of what."""
 
     path: str
     reason: str
@@ -142,7 +142,7 @@ class Consumes(Envelope, frozen=True, array_like=True, tag=15):
     prefetch: int
 
 
-KINDS: Final = ("failed", "stopped", "timeout", "cycle", "unreadable", "not a stream", "full")
+KINDS: Final = ("failed", "stopped", "timeout", "cycle", "unreadable", "not askable")
 
 _Any = (
     Tell

@@ -6,12 +6,18 @@ from actors import ActorError
 
 
 class NotEncodable(ActorError, TypeError):
-    """A message cannot be sent to another process. Attributes: `value`, `why`."""
+    """A message, reply or class cannot be sent to another process.
 
-    def __init__(self, value: object, why: str) -> None:
+    Attributes: `value`, `why`, `path` (where in the value: "$" is its top, "$.items[1]" below).
+    """
+
+    def __init__(self, value: object, why: str, path: str = "$") -> None:
         self.value = value
         self.why = why
-        super().__init__(f"{type(value).__name__} cannot be sent to another process: {why}")
+        self.path = path
+        cls = value if isinstance(value, type) else type(value)
+        where = "" if path == "$" else f" (at {path})"
+        super().__init__(f"{cls.__name__} cannot be sent to another process: {why}{where}")
 
 
 class DecodeError(ActorError, ValueError):

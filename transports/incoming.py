@@ -24,6 +24,7 @@ from actors import (
 from actors.address import Address
 from actors.ask import Ask
 from actors.cell import Cell
+from actors.messages import reply_type
 from actors.rare import SendWait
 from actors.routing.topics import TopicRef
 from actors.waiting import PENDING, Raised
@@ -87,7 +88,7 @@ class Parked(SendWait):
 class RemoteWatcher:
     """A watcher on another node: what `watching.notify` needs of a cell."""
 
-    __slots__ = ("_idle", "_rare", "incoming", "path", "watched")
+    __slots__ = ("_dispatcher", "_idle", "_rare", "incoming", "path", "watched")
 
     def __init__(self, incoming: Incoming, path: str, watched: Cell) -> None:
         self.incoming = incoming
@@ -263,32 +264,35 @@ class Incoming:
             return
         value = answer.ask.value
         if value.__class__ is not Raised:
+            kind = reply_type(type(answer.ask.message))
             try:
-                body = self._node.codec.encode_value(value)
+                body = self._node.codec.encode_value(value, kind)
             except NotEncodable as error:
                 self._refuse(answer.number, "failed", f"its reply: {error}", started=True)
                 return
             self._outgoing.control(envelope.Replied(answer.number, body))
             return
-        error = value.error
+        self._refuse_for(answer.number, value.error)
+
+    def _refuse_for(self, number: int, error: BaseException) -> None:
         match error:
             case ActorFailed():
                 cause = error.cause
                 text = f"{type(cause).__name__}: {cause}"
-                self._refuse(answer.number, "failed", text, started=True, trace=trace_of(cause))
+                self._refuse(number, "failed", text, started=True, trace=trace_of(cause))
             case ActorStopped():
                 why = str(error.reason)
-                self._refuse(answer.number, "stopped", why, started=error.started)
+                self._refuse(number, "stopped", why, started=error.started)
             case AskTimeout():
-                self._refuse(answer.number, "timeout", error.where)
+                self._refuse(number, "timeout", error.where)
             case AskCycle():
                 chain = tuple(str(ref) for ref in error.chain)
-                self._refuse(answer.number, "cycle", str(error), chain=chain)
+                self._refuse(number, "cycle", str(error), chain=chain)
             case NotAskable():
-                self._refuse(answer.number, "not askable", str(error))
+                self._refuse(number, "not askable", str(error))
             case _:
                 text = f"{type(error).__name__}: {error}"
-                self._refuse(answer.number, "failed", text, started=True)
+                self._refuse(number, "failed", text, started=True)
 
     def _cancelled(self, message: envelope.Cancelled) -> None:
         answer = self._answers.pop(message.number, None)

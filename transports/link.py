@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -98,6 +98,14 @@ class Link:
         """There is something to write."""
         self._wakes.set()
 
+    def is_busy(self) -> bool:
+        """Whether a connection is used or made."""
+        return self._scope is not None
+
+    def is_up(self) -> bool:
+        """Whether there is a connection now."""
+        return self.up
+
     def cut(self) -> None:
         """Give up the connection of now, if there is one; the session stays."""
         if self._scope is not None:
@@ -175,24 +183,27 @@ class Link:
         if self.up:
             self.up = False
             self.down_since = self.node.dispatcher.timers.clock()
-            self._change()
+        self._change()
 
     def _change(self) -> None:
         changed, self.changed = self.changed, trio.Event()
         changed.set()
 
     async def _carry(self, connection: Frames) -> None:
-        try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._read, connection)
-                nursery.start_soon(self._write, connection)
-        except* (Broken, DecodeError) as group:
-            # Of two that met the same end, the first says it all.
-            found: BaseException = group
-            while isinstance(found, BaseExceptionGroup):
-                found = found.exceptions[0]
-            error = found
-        raise error
+        ends: list[Exception] = []
+
+        async def until_it_ends(work: Callable[[Frames], Awaitable[None]]) -> None:
+            try:
+                await work(connection)
+            except (Broken, DecodeError) as error:
+                ends.append(error)
+                nursery.cancel_scope.cancel()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(until_it_ends, self._read)
+            nursery.start_soon(until_it_ends, self._write)
+        # Of two that met the same end, the first says it all.
+        raise ends[0]
 
     async def _read(self, connection: Frames) -> None:
         clock = self.node.dispatcher.timers.clock
@@ -254,7 +265,7 @@ class Link:
             at = self.down_since + self.node.limits.lost_after
             with trio.move_on_at(at):
                 await changed.wait()
-            if not self.up and clock() >= at:
+            if clock() >= at and not self.is_up():
                 self.lose(f"it was out of reach for {self.node.limits.lost_after:g} s")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 import attrs
@@ -13,6 +13,7 @@ import trio
 from actors import (
     ActorRef,
     ActorSystem,
+    AskCycle,
     DeadLetterReason,
     ExitReason,
     Failure,
@@ -22,7 +23,7 @@ from actors import (
 from actors.address import Address, check_name
 from actors.ask import Ask
 from actors.cell import Cell
-from actors.waiting import PENDING, Waiter
+from actors.waiting import PENDING, Raised, Waiter
 from transports import envelope
 from transports.codec import Codec
 from transports.directory import Directory
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("transports")
 
 
-def _positive(_: object, attribute: attrs.Attribute[float], value: float) -> None:
+def _positive(_: object, attribute: attrs.Attribute[Any], value: float) -> None:
     if not value > 0:
         raise ValueError(f"{attribute.name} is above 0, not {value!r}")
 
@@ -49,8 +50,8 @@ class Limits:
     """Bounds of a node. Seconds, messages and bytes.
 
     window: messages of a peer that may be here and not yet in their mailboxes. per_target: of this
-    node's, for one actor elsewhere, on the way. outbox: that wait for a peer's window. max_frame:
-    bytes of the largest message. handshake_within; lost_after: how long a peer may be out of reach
+    node's, for one actor elsewhere, on the way. outbox: that wait for a peer's window. max_message:
+    bytes of the largest one. handshake_within; lost_after: how long a peer may be out of reach
     until it is given up; heartbeat, silent_after: see `Session`; dial_at_most: between two
     attempts to connect; leave_within: for the last messages when the system is left.
 
@@ -61,7 +62,7 @@ class Limits:
     window: int = attrs.field(default=1024, validator=_positive)
     per_target: int = attrs.field(default=256, validator=_positive)
     outbox: int = attrs.field(default=1024, validator=_positive)
-    max_frame: int = attrs.field(default=1 << 24, validator=_positive)
+    max_message: int = attrs.field(default=1 << 24, validator=_positive)
     handshake_within: float = attrs.field(default=5.0, validator=_positive)
     lost_after: float = attrs.field(default=10.0, validator=_positive)
     heartbeat: float = attrs.field(default=1.0, validator=_positive)
@@ -70,19 +71,26 @@ class Limits:
     dial_at_most: float = attrs.field(default=2.0, validator=_positive)
     leave_within: float = attrs.field(default=2.0, validator=_positive)
 
+    @property
+    def max_frame(self) -> int:
+        """Bytes of the largest frame: the largest message, and what is around it."""
+        return self.max_message + 65_536
+
 
 class Node:
     """Connects one actor system with its peers: `ActorSystem("a", transport=Node(endpoint, ...))`.
 
     endpoint: where connections come from. peers: names of nodes to connect with; others may call.
     incarnation: an int that is larger each time that a node of this name starts; None: from the
-    machine's clock. limits: see Limits. codec: of the messages; None: all that `@message` has
-    registered. One Node belongs to one system.
+    machine's clock. limits: see Limits. types: the classes of messages that are exchanged;
+    None: all that `@message` has registered. One Node belongs to one system.
 
     Raises:
         InvalidAddress: a peer's name cannot stand in an address.
         ValueError: an incarnation below 1.
     """
+
+    system: ActorSystem
 
     def __init__(
         self,
@@ -91,7 +99,7 @@ class Node:
         peers: Iterable[str] = (),
         incarnation: int | None = None,
         limits: Limits | None = None,
-        codec: Codec | None = None,
+        types: Iterable[type] | None = None,
     ) -> None:
         if incarnation is not None and (type(incarnation) is not int or incarnation < 1):
             raise ValueError(f"incarnation is an int from 1 up: {incarnation!r}")
@@ -99,7 +107,7 @@ class Node:
         self._peers = tuple(check_name(peer, "peer's name") for peer in peers)
         self.limits = limits if limits is not None else Limits()
         self._incarnation = incarnation
-        self._codec = codec
+        self._types = None if types is None else tuple(types)
         self._links: dict[str, Link] = {}
         self._refs: WeakValueDictionary[Address, RemoteRef] = WeakValueDictionary()
         self.directory = Directory(self)
@@ -110,17 +118,17 @@ class Node:
 
     async def attach(self, system: ActorSystem) -> None:
         """The system has been entered."""
-        if hasattr(self, "system"):
+        if "system" in vars(self):
             raise ValueError(f"this Node belongs to {self.system!r} already: make a new one")
         self.system = system
         self.name = system.name
         self.dispatcher: Dispatcher = system._dispatcher
         self.incarnation = self._incarnation or system.env.incarnation()
-        self.codec = self._codec if self._codec is not None else Codec(resolve=system.at)
-        self.codec.resolve_by(system.at)
+        self.codec = Codec(self._types, resolve=system.at, max_size=self.limits.max_message)
         local = system._resolvers["actor"]
         system.install_resolver(
-            "actor", lambda address: local(address) if address.node == self.name else self._remote(address)
+            "actor",
+            lambda address: local(address) if address.node == self.name else self._remote(address),
         )
         self.directory.attach()
         await system._nursery.start(self._run)
@@ -174,35 +182,34 @@ class Node:
         )
 
     async def _dial(self, peer: str) -> None:
-        """Call a peer whenever there is no connection. Of two that call each other, the one
-        whose name comes first does; the other one waits a while first, in case it is not called.
+        """Call a peer whenever there is no connection.
+
+        Of two that call each other, the one whose name comes first does; the other one waits a
+        while before each attempt, in case it is called.
         """
         link = self._links[peer]
         attempt = 0
         while True:
-            while link.up or link.busy:
-                changed = link.changed
+            changed = link.changed
+            if link.is_busy():
                 await changed.wait()
-                attempt = 0
-            chance = self.system.env.random("dial", self.name, peer, self.incarnation, attempt)
-            wait = min(self.limits.dial_at_most, 0.05 * 2.0 ** min(attempt, 10))
-            if peer < self.name:
-                wait += 0.5
-            if attempt or peer < self.name:
-                changed = link.changed
-                with trio.move_on_after(wait * chance.uniform(0.5, 1.0)):
-                    await changed.wait()
-                    continue
-            attempt += 1
-            if link.up or link.busy:
+                attempt = 0 if link.is_up() else attempt
                 continue
+            chance = self.system.env.random("dial", self.name, peer, self.incarnation, attempt)
+            wait = min(self.limits.dial_at_most, 0.05 * 2.0 ** min(attempt, 10)) if attempt else 0.0
+            wait += 0.5 if peer < self.name else 0.0
+            with trio.move_on_after(wait * chance.uniform(0.5, 1.0)):
+                await changed.wait()
+            if link.is_busy():
+                continue
+            attempt += 1
             try:
                 stream = await self._endpoint.connect(peer)
             except OSError as error:
                 log.debug("%s: no connection with %s: %s", self.name, peer, error)
                 continue
             async with stream:
-                if not (link.up or link.busy):
+                if not link.is_busy():
                     await link.converse(Frames(stream, self.limits.max_frame), [])
 
     async def _called(self, stream: trio.abc.Stream) -> None:
@@ -218,7 +225,7 @@ class Node:
             if peer == self.name or self._leaving:
                 return
             link = self._make_link(peer)
-            if link.busy and not link.up and self.name < peer and peer in self._peers:
+            if link.is_busy() and not link.up and self.name < peer and peer in self._peers:
                 # Both call at once: the call of the one whose name comes first goes on.
                 return
             await link.converse(connection, read)
@@ -232,7 +239,7 @@ class Node:
             SystemClosed: the system has been left.
         """
         if self._leaving:
-            raise SystemClosed(self.name, f"the actor system {self.name!r} has been left")
+            raise SystemClosed(self.name)
         link = self._links.get(peer)
         return None if link is None else link.outgoing
 
@@ -310,4 +317,4 @@ class Node:
             if link is not None:
                 link.outgoing.fail_wait(waiter, chain)
         else:
-            waiter.cycle([self.ref_of(address) for address in chain])
+            waiter.answer(Raised(AskCycle([self.ref_of(address) for address in chain])))

@@ -23,11 +23,11 @@ from actors import (
     NotAskable,
 )
 from actors.ask import Ask
+from actors.messages import reply_type
 from actors.rare import SendWait
 from actors.waiting import PENDING, Raised, Waiter
 from transports import envelope
-from transports.errors import DecodeError, NotEncodable, RemoteFailure
-from transports.replies import reply_kind
+from transports.errors import DecodeError, RemoteFailure
 
 if TYPE_CHECKING:
     from transports.node import Node
@@ -52,11 +52,12 @@ class Sent:
 class Door(SendWait):
     """A `send` that waits until its receiver may have one more message on the way."""
 
-    __slots__ = ("door",)
+    __slots__ = ("door", "payload")
 
-    def __init__(self, door: OrderedDict[Any, None], message: object) -> None:
+    def __init__(self, door: OrderedDict[Any, None], message: object, payload: bytes) -> None:
         super().__init__(None, message)  # type: ignore[arg-type] # no cell of this process
         self.door = door
+        self.payload = payload
 
     def abandoned(self) -> None:
         super().abandoned()
@@ -129,15 +130,24 @@ class Outgoing:
         ask.where = "waiting for room"
         self._door(ref)[ask] = None
 
-    def wait_for_room(self, ref: ActorRef, message: object) -> Waiter:
-        """A place in the queue of those who wait for room: its message is sent in its turn."""
+    def wait_for_room(self, ref: ActorRef, message: object, topic: str = "") -> Waiter:
+        """A place in the queue of those who wait for room: its message is sent in its turn.
+
+        topic: to which it is published; "": it is told.
+        """
         door = self._door(ref)
-        waiter = Door(door, message)
+        body = self.node.codec.encode_value(message)
+        said = envelope.Publish(topic, body) if topic else envelope.Tell(ref.address.path, body)
+        waiter = Door(door, message, envelope.encode(said))
         door[waiter] = None
         return waiter
 
     def _door(self, ref: ActorRef) -> OrderedDict[Any, None]:
         return self._doors.setdefault(str(ref), (ref, OrderedDict()))[1]
+
+    def on_the_way(self, ref: ActorRef) -> int:
+        """Messages for this actor that are not acknowledged."""
+        return self._on_the_way.get(str(ref), 0)
 
     def _has_room(self, target: str) -> bool:
         waiting = self._doors.get(target)
@@ -224,13 +234,7 @@ class Outgoing:
                 if isinstance(waiter, Ask):
                     self._post_ask(ref, waiter)  # type: ignore[arg-type]
                     continue
-                try:
-                    body = self.node.codec.encode_value(waiter.message)
-                except NotEncodable as error:
-                    waiter.resolve(Raised(error))
-                    continue
-                tell = envelope.Tell(ref.address.path, body)
-                self._post(envelope.encode(tell), Sent(ref, waiter.message, None))
+                self._post(waiter.payload, Sent(ref, waiter.message, None))
                 waiter.resolve()
             if not door:
                 del self._doors[target]
@@ -245,7 +249,7 @@ class Outgoing:
         if ask is None:
             return
         try:
-            value = self.node.codec.decode_value(message.body, reply_kind(ask.message))
+            value = self.node.codec.decode_value(message.body, reply_type(type(ask.message)))
         except DecodeError as error:
             ask.failed(error)
             return
@@ -367,6 +371,7 @@ class Outgoing:
         watched, self._watched = self._watched, {}
         for ref in watched.values():
             ref.ended(down)
+        self._open_doors()
 
 
 def trace_of(error: BaseException) -> str:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class Watchers:
-    """Who watches a remote actor: what a local one keeps in its cell, as far as others look there."""
+    """Who watches a remote actor: what a local one keeps in its cell, where others look for it."""
 
     __slots__ = ("undecided", "watchers")
 
@@ -117,6 +117,19 @@ class RemoteRef(ActorRef):
         counters.at_the_door += 1
         counters.rejected += 1
         ask.stopped(f"no node called {self._address.node!r} is known")
+
+    _takes_asks = True
+
+    def _put_ask(self, ask: Ask) -> None:
+        self._take_over(ask)
+
+    def _load(self) -> int:
+        link = self._node.link(self._address.node)
+        return 0 if link is None else link.on_the_way(self)
+
+    def _closed(self) -> bool:
+        """One that did not answer is taken for gone: its node says so if it is a consumer again."""
+        return True
 
     def _asker_gone(self, ask: Ask) -> None:
         """Nobody waits for the reply any more (see `Cell`): the other node is told."""

@@ -8,8 +8,9 @@ then the message goes to another one.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from math import inf
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 from actors.actor import Actor
 from actors.ask import Ask, Reply
@@ -25,6 +26,7 @@ from actors.waiting import Raised
 if TYPE_CHECKING:
     from actors.system import ActorSystem
 
+PREFIX: Final = "queue:"
 HELD: Final = 1_000
 """Messages that a queue holds besides its mailbox; then that fills, and senders wait."""
 
@@ -43,10 +45,10 @@ class Job:
 class Consumer:
     """One consumer: how many messages it has at a time, and may have."""
 
-    __slots__ = ("busy", "cell", "prefetch")
+    __slots__ = ("busy", "prefetch", "ref")
 
-    def __init__(self, cell: Cell, prefetch: int) -> None:
-        self.cell = cell
+    def __init__(self, ref: ActorRef, prefetch: int) -> None:
+        self.ref = ref
         self.prefetch = prefetch
         self.busy = 0
 
@@ -61,7 +63,8 @@ class _Delivery:
         self.job = job
         self.consumer = consumer
         self._dispatcher = self
-        self.ask = Ask(job.message, None, consumer.cell, inf, None)
+        # A ref that takes asks over stands where a cell stands, until the ask is answered.
+        self.ask = Ask(job.message, None, consumer.ref, inf, None)  # type: ignore[arg-type]
         self.ask.waits = self  # type: ignore[assignment]
 
     def enqueue(self, _: object) -> None:
@@ -111,7 +114,7 @@ class WorkQueue(Actor):
             raise ValueError(f"prefetch is an int from 1 up: {prefetch!r}")
         if isinstance(ref, PathRef):
             ref = ref._system._find(ref.address) or ref
-        if not isinstance(ref, Cell):
+        if not ref._takes_asks:
             raise TypeError(f"a consumer is the ref of one actor, not {ref!r}")
         known = self._consumers.get(ref)
         if known is not None:
@@ -119,11 +122,18 @@ class WorkQueue(Actor):
         else:
             ref._on_stop(lambda: self.remove(ref))
             self._consumers[ref] = Consumer(ref, prefetch)
+        self._tell_others(ref, prefetch)
         self._deliver()
 
     def remove(self, ref: ActorRef) -> None:
         """See `ActorSystem.unconsume`. What it has already it may finish."""
-        self._consumers.pop(ref, None)
+        if self._consumers.pop(ref, None) is not None:
+            self._tell_others(ref, 0)
+
+    def _tell_others(self, ref: ActorRef, prefetch: int) -> None:
+        elsewhere = self.context.system._queues.elsewhere
+        if elsewhere is not None:
+            elsewhere.consumes(self.context.ref.name.removeprefix(PREFIX), ref, prefetch)
 
     # -- delivery
 
@@ -138,7 +148,7 @@ class WorkQueue(Actor):
                     return
                 job = self._pending.popleft()
                 consumer.busy += 1
-                consumer.cell._put_ask(_Delivery(self, job, consumer).ask)
+                consumer.ref._put_ask(_Delivery(self, job, consumer).ask)
         finally:
             self._delivering = False
 
@@ -147,7 +157,7 @@ class WorkQueue(Actor):
         for consumer in self._consumers.values():
             if consumer.busy >= consumer.prefetch:
                 continue
-            its = consumer.busy + consumer.cell._waiting_messages() + consumer.cell._busy()
+            its = consumer.busy + consumer.ref._load()
             if its < load:
                 best, load = consumer, its
         return best
@@ -157,7 +167,7 @@ class WorkQueue(Actor):
         consumer.busy -= 1
         error = outcome.error if outcome.__class__ is Raised else None
         if isinstance(error, ActorFailed):
-            failure = Failure(consumer.cell, error.cause, "receive", job.message)
+            failure = Failure(consumer.ref, error.cause, "receive", job.message)
             job.failures = (*job.failures, failure)
             if len(job.failures) >= self._deliveries:
                 self._is_dead(job, DeadLetterReason.FAILED_TOO_OFTEN)
@@ -165,12 +175,12 @@ class WorkQueue(Actor):
                 self._pending.appendleft(job)
         elif isinstance(error, NotAskable):
             # It answers with a stream, and so will the others.
-            job.failures = (*job.failures, Failure(consumer.cell, error, "receive", job.message))
+            job.failures = (*job.failures, Failure(consumer.ref, error, "receive", job.message))
             self._is_dead(job, DeadLetterReason.FAILED_TOO_OFTEN)
         elif isinstance(error, ActorStopped):
             # Whether it had begun or not: at least once, since nobody else will.
-            if consumer.cell._closed():
-                self._consumers.pop(consumer.cell, None)
+            if consumer.ref._closed():
+                self.remove(consumer.ref)
             self._pending.appendleft(job)
         else:
             job.reply.reply(outcome)
@@ -187,21 +197,40 @@ class WorkQueue(Actor):
         dispatcher.dead_letters.add(cell, job.message, reason, job.failures)
 
 
+class Elsewhere(Protocol):
+    """What tells other nodes of the consumers here."""
+
+    def consumes(self, queue: str, ref: ActorRef, prefetch: int) -> None:
+        """It is a consumer now; prefetch 0: no longer."""
+
+
 class Queues:
-    """The work queues of one system: made when they are first used."""
+    """The work queues of one system: made when they are first used.
+
+    A queue holds what was sent to it on this node, and gives it to consumers of any node.
+    """
 
     def __init__(self, system: ActorSystem) -> None:
         self._system = system
+        self.elsewhere: Elsewhere | None = None
 
     def cell(self, name: str, deliveries: int | None = None) -> Cell:
         """The queue's own cell."""
-        path = f"queue:{name}"
+        path = f"{PREFIX}{name}"
         found = (self._system._root._children or {}).get(path)
         if found is not None:
             return found
         ref = self._system.spawn(WorkQueue, deliveries or WorkQueue.deliveries, name=path)
         assert isinstance(ref, Cell)
         return ref
+
+    def all_consumers(self) -> Iterator[tuple[str, ActorRef, int]]:
+        """Every queue's name, with its consumers and how many messages each may have."""
+        for cell in tuple((self._system._root._children or {}).values()):
+            if isinstance(cell._actor, WorkQueue):
+                name = cell.name.removeprefix(PREFIX)
+                for consumer in cell._actor._consumers.values():
+                    yield name, consumer.ref, consumer.prefetch
 
     def queue(self, name: str) -> WorkQueue:
         """The actor itself."""

@@ -9,8 +9,8 @@ from actors.address import Address, check_name
 from actors.errors import InvalidAddress
 from actors.ref import ActorRef, check_ref
 from actors.routing.queues import Queues
-from actors.routing.services import ServiceRef, Services
-from actors.routing.topics import TopicRef, Topics
+from actors.routing.services import Instance, ServiceRef, Services
+from actors.routing.topics import StrictTopicRef, TopicRef, Topics
 
 if TYPE_CHECKING:
     from actors.system import ActorSystem
@@ -28,8 +28,9 @@ class Registry:
         self._topics = topics = Topics(system)
         self._services = services = Services(system)
         self._queues = queues = Queues(system)
+        topic = TopicRef if system._dispatcher.round_trip is None else StrictTopicRef
         return {
-            "topic": lambda address: TopicRef(system, topics, address),
+            "topic": lambda address: topic(system, topics, address),
             "queue": lambda address: queues.cell(address.path),
             "service": lambda address: ServiceRef(system, services, address),
         }
@@ -77,12 +78,13 @@ class Registry:
     ) -> None:
         """Let `ref` be an instance of ``service://inventory``, until it stops or is unregistered.
 
-        weight: its share of the messages, against the others'. Twice is once, with the new weight.
+        weight: its share of the messages, against the others'. version: such as "1.4.0"; who looks
+        for ``service://inventory?version=1`` gets it too. Twice is once, with the new values.
 
         Raises:
-            InvalidAddress: it is no address of a service.
+            InvalidAddress: it is no address of a service, or one that demands a version.
             ActorStopped, TypeError: as `subscribe`.
-            ValueError: `weight` is no int from 1 up.
+            ValueError: `weight` is no int from 1 up, or `version` no words joined by dots.
         """
         self._services.register(
             _path_of(address, "service"), check_ref(ref, "register"), weight, version
@@ -92,6 +94,19 @@ class Registry:
         """No longer. Not registered is no error."""
         self._services.unregister(_path_of(address, "service"), ref)
 
+    def instances(self, address: str | Address) -> tuple[Instance, ...]:
+        """The instances of a service that are alive, in the order in which they registered.
+
+        Those of ``service://inventory?version=1`` are the ones whose version begins with 1.
+
+        Raises:
+            InvalidAddress: it is no address of a service.
+        """
+        parsed = Address.parse(address)
+        if parsed.scheme != "service":
+            raise InvalidAddress(str(address), "a service:// address is needed here")
+        return self._services.instances(parsed)
+
 
 def _path_of(address: str | Address, scheme: str) -> str:
     """The path of an address, which must be of that scheme."""
@@ -100,4 +115,8 @@ def _path_of(address: str | Address, scheme: str) -> str:
         raise InvalidAddress(str(address), f"a {scheme}:// address is needed here")
     if scheme != "topic":
         check_name(parsed.path, f"{scheme}'s name")
+    if parsed.version:
+        raise InvalidAddress(
+            str(address), "an instance's version is an argument: register(..., version=...)"
+        )
     return parsed.path

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import attrs
 import trio
@@ -26,12 +26,14 @@ REMEMBERED: Final = 1_000
 class Published:
     """What became of one publication: subscribers that matched, that have it now, that refused it.
 
-    Those that refused have no room; each refusal is a dead letter.
+    Those that refused have no room; each refusal is a dead letter. nodes: other nodes with
+    subscribers, to which it was sent once; how many they are, only that node knows.
     """
 
     matched: int
     queued: int
     refused: int
+    nodes: int = 0
 
 
 @attrs.frozen
@@ -42,8 +44,21 @@ class Gathered:
     errors: dict[ActorRef, ActorError]
 
 
+class Elsewhere(Protocol):
+    """What connects the topics of nodes: it hears of subscriptions here, and sends there."""
+
+    def subscribed(self, words: tuple[str, ...], count: int) -> None:
+        """A pattern has one subscription more (1), or one less (-1)."""
+
+    def publish(self, ref: ActorRef, topic: str, message: object) -> tuple[int, int]:
+        """Send a publication to other nodes: how many have it, and how many refused it."""
+
+    async def send(self, ref: ActorRef, topic: str, message: object) -> int:
+        """The same, waiting for room on the way to each; how many they are."""
+
+
 class Topics:
-    """The subscriptions of one system."""
+    """The subscriptions of one system. `elsewhere`: those of others; None: there are no others."""
 
     def __init__(self, system: ActorSystem) -> None:
         self._system = system
@@ -51,6 +66,7 @@ class Topics:
         # By subscriber: its patterns. The number says who subscribed first.
         self._patterns: dict[ActorRef, dict[tuple[str, ...], None]] = {}
         self._number: dict[ActorRef, int] = {}
+        self.elsewhere: Elsewhere | None = None
         self._remembered: dict[str, tuple[tuple[CellMailbox, ...], tuple[ActorRef, ...]]] = {}
 
     def subscribe(self, pattern: str, ref: ActorRef) -> None:
@@ -61,6 +77,8 @@ class Topics:
             ref._on_stop(lambda: self.forget(ref))
             mine = self._patterns[ref] = {}
             self._number[ref] = self._system.env.next_id()
+        if words not in mine and self.elsewhere is not None:
+            self.elsewhere.subscribed(words, 1)
         mine[words] = None
         self._trie.add(words, ref)
         self._remembered.clear()
@@ -68,7 +86,10 @@ class Topics:
     def unsubscribe(self, pattern: str, ref: ActorRef) -> None:
         """See `ActorSystem.unsubscribe`."""
         words = pattern_of(pattern)
-        self._patterns.get(ref, {}).pop(words, None)
+        mine = self._patterns.get(ref, {})
+        if words in mine and self.elsewhere is not None:
+            self.elsewhere.subscribed(words, -1)
+        mine.pop(words, None)
         self._trie.remove(words, ref)
         self._remembered.clear()
 
@@ -76,6 +97,8 @@ class Topics:
         """It has stopped: all its subscriptions end."""
         for words in self._patterns.pop(ref, {}):
             self._trie.remove(words, ref)
+            if self.elsewhere is not None:
+                self.elsewhere.subscribed(words, -1)
         self._number.pop(ref, None)
         self._remembered.clear()
 
@@ -87,9 +110,14 @@ class Topics:
         found = self._remembered.get(topic)
         if found is None:
             matches = dict.fromkeys(self._trie.match(words_of(topic)))
-            refs = sorted(matches, key=self._number.__getitem__)
-            cells = tuple(ref for ref in refs if isinstance(ref, CellMailbox))
-            found = (cells, tuple(ref for ref in refs if not isinstance(ref, CellMailbox)))
+            cells: list[CellMailbox] = []
+            others: list[ActorRef] = []
+            for ref in sorted(matches, key=self._number.__getitem__):
+                if isinstance(ref, CellMailbox) and ref.told_in_place:
+                    cells.append(ref)
+                else:
+                    others.append(ref)
+            found = (tuple(cells), tuple(others))
             if len(self._remembered) >= REMEMBERED:
                 self._remembered.clear()
             self._remembered[topic] = found
@@ -123,8 +151,17 @@ class TopicRef(ActorRef):
         From one sender, each subscriber gets what is published to one topic in that order. A
         subscriber without room does not keep others from getting it.
         """
+        self._system._dispatcher.check_thread("publish")
+        here = self.publish_here(message)
+        elsewhere = self._topics.elsewhere
+        if elsewhere is None:
+            return here
+        nodes, refused = elsewhere.publish(self, self._topic, message)
+        return Published(here.matched + refused, here.queued, here.refused + refused, nodes)
+
+    def publish_here(self, message: object) -> Published:
+        """Tell every subscriber of this node."""
         dispatcher = self._system._dispatcher
-        dispatcher.check_thread("publish")
         cells, others = self._topics.find(self._topic)
         refused: list[ActorRef] = [*tell_each(dispatcher, cells, message)]
         # Nobody is there to be told by an error, so it becomes a dead letter instead.
@@ -146,7 +183,8 @@ class TopicRef(ActorRef):
 
     def tell(self, message: object) -> None:
         """Publish; if nobody subscribes, the message is a dead letter."""
-        if not self.publish(message).matched:
+        published = self.publish(message)
+        if not (published.matched or published.nodes):
             self._nobody(message)
 
     async def send(self, message: object) -> None:
@@ -156,7 +194,10 @@ class TopicRef(ActorRef):
         """
         self._system._dispatcher.check_thread("send")
         subscribers = self._topics.subscribers(self._topic)
-        if not subscribers:
+        nodes = 0
+        if self._topics.elsewhere is not None:
+            nodes = await self._topics.elsewhere.send(self, self._topic, message)
+        if not (subscribers or nodes):
             await trio.lowlevel.checkpoint()
             self._nobody(message)
         for ref in subscribers:
@@ -221,3 +262,29 @@ class TopicRef(ActorRef):
         dispatcher = self._system._dispatcher
         dispatcher.counters.at_the_door += 1
         dispatcher.dead_letters.add(self, message, DeadLetterReason.NO_SUBSCRIBER)
+
+
+class StrictTopicRef(TopicRef):
+    """A topic of a strict system: the publisher gets the error, also if nobody subscribes.
+
+    (Otherwise it would be taken for a subscriber's.)
+    """
+
+    __slots__ = ()
+
+    def publish(self, message: object) -> Published:
+        self._check(message)
+        return super().publish(message)
+
+    async def send(self, message: object) -> None:
+        self._check(message)
+        await super().send(message)
+
+    async def gather(self, message: Any, timeout: float | None = 5.0) -> Gathered:
+        self._check(message)
+        return await super().gather(message, timeout)
+
+    def _check(self, message: object) -> None:
+        round_trip = self._system._dispatcher.round_trip
+        assert round_trip is not None
+        round_trip.message(message)

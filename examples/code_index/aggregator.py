@@ -7,6 +7,7 @@ from examples.code_index.messages import (
     Discovered,
     Indexed,
     MostUsed,
+    NotIndexed,
     Progress,
     TakeSnapshot,
     WhereDefined,
@@ -30,7 +31,7 @@ class Aggregator(Actor):
     async def receive(self, message: object) -> object:
         """News changes the index; a question is answered from it."""
         match message:
-            case Indexed(findings):
+            case Indexed(findings) | NotIndexed(findings):
                 if self.index.add(findings):
                     await self.publish()
             case Discovered(total, complete):

@@ -4,7 +4,7 @@ from itertools import islice
 
 from actors import Actor, ActorRef
 from examples.code_index.facts import Problem
-from examples.code_index.messages import Discovered, FilesFound, FindFiles, Indexed
+from examples.code_index.messages import Discovered, FilesFound, FindFiles, NotIndexed
 from examples.code_index.walking import find_files
 
 
@@ -24,6 +24,6 @@ class Crawler(Actor):
         paths = tuple(each for each in found if isinstance(each, str))
         self.total += len(found)
         for problem in problems:
-            self.index.tell(Indexed(problem))
+            self.index.tell(NotIndexed(problem))
         self.index.tell(Discovered(self.total, complete=not more))
         message.reply_to.tell(FilesFound(paths, more))

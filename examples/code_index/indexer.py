@@ -2,7 +2,8 @@
 
 from actors import Actor, ActorRef
 from examples.code_index.chaos import Chaos
-from examples.code_index.messages import Indexed, IndexFile, Ready
+from examples.code_index.facts import Problem
+from examples.code_index.messages import Indexed, IndexFile, NotIndexed, Ready
 from examples.code_index.reading import read_facts
 
 
@@ -29,6 +30,7 @@ class Indexer(Actor):
         self.chaos.strike(env, "before reading", message.path, message.attempt)
         findings = read_facts(self.root, message.path)
         self.chaos.strike(env, "before reporting", message.path, message.attempt)
-        await self.index.send(Indexed(findings))  # waits when the aggregator is behind
+        news = NotIndexed(findings) if isinstance(findings, Problem) else Indexed(findings)
+        await self.index.send(news)  # waits when the aggregator is behind
         self.chaos.strike(env, "after reporting", message.path, message.attempt)
         self.queue.tell(Ready(self.context.ref))

@@ -1,7 +1,7 @@
 """Everything that the actors of the code index say to each other."""
 
 from actors import ActorRef, Request, message
-from examples.code_index.facts import Findings, Location, Snapshot, Totals
+from examples.code_index.facts import FileFacts, Location, Problem, Snapshot, Totals
 
 
 @message
@@ -39,7 +39,14 @@ class IndexFile:
 class Indexed:
     """To the aggregator: what was found in one file."""
 
-    findings: Findings
+    facts: FileFacts
+
+
+@message
+class NotIndexed:
+    """To the aggregator: a file or folder that could not be read, and why."""
+
+    problem: Problem
 
 
 @message

@@ -1,0 +1,308 @@
+"""Actors of one node talk to actors of another."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from actors import (
+    Actor,
+    ActorFailed,
+    ActorRef,
+    ActorStopped,
+    ActorSystem,
+    AskTimeout,
+    DeadLetterReason,
+    ExitReason,
+    Failure,
+    Mailbox,
+    MailboxFull,
+    NodeDown,
+    Terminated,
+)
+from tests.transports.kit import Do, Get, Remote, Through, Wires, cluster
+from transports import NotEncodable
+from transports.errors import RemoteFailure
+from transports.node import Limits, Node
+
+
+async def test_a_tell_reaches_an_actor_of_another_node_in_order(autojump_clock: MockClock) -> None:
+    async with cluster("a", "b") as (a, b):
+        there = b.spawn(Remote, name="there")
+        ref = a.at("actor://b/there")
+        for number in range(100):
+            ref.tell(Do("note", number))
+        await ref.send(Do("note", 100))
+        assert await ref.ask(Get()) == list(range(101))
+        assert await there.ask(Get()) == list(range(101))
+        assert a.ledger.delivered == 102
+
+
+async def test_a_handler_that_raises_fails_the_asker_at_once_with_what_it_raised(
+    autojump_clock: MockClock,
+) -> None:
+    async with cluster("a", "b") as (a, b):
+        b.spawn(Remote, name="there")
+        with pytest.raises(ActorFailed) as caught:
+            await a.at("actor://b/there").ask(Do("fail", 3))
+    assert isinstance(caught.value.cause, RemoteFailure)
+    assert caught.value.cause.text == "ValueError: as told: 3.0"
+    assert "in receive" in caught.value.cause.trace
+
+
+async def test_an_ask_to_nobody_and_to_a_node_that_nobody_knows_fails_at_once(
+    autojump_clock: MockClock,
+) -> None:
+    async with cluster("a", "b") as (a, _):
+        for address in ("actor://b/nobody", "actor://z/nobody"):
+            begin = trio.current_time()
+            with pytest.raises(ActorStopped) as caught:
+                await a.at(address).ask(Get(), timeout=100)
+            assert not caught.value.started
+            assert trio.current_time() - begin < 10
+        a.at("actor://z/nobody").tell(Do("note"))
+        assert [each.reason for each in a.dead_letters.recent] == [DeadLetterReason.NO_NODE]
+
+
+async def test_what_cannot_be_encoded_is_the_senders_error(autojump_clock: MockClock) -> None:
+    async with cluster("a", "b") as (a, b):
+        b.spawn(Remote, name="there")
+        ref = a.at("actor://b/there")
+        for attempt in (ref.send, ref.ask):
+            with pytest.raises(NotEncodable):
+                await attempt(object())
+        with pytest.raises(NotEncodable):
+            ref.tell(object())
+        with pytest.raises(ActorFailed, match="cannot be sent"):
+            await ref.ask(Do("object"))
+
+
+async def test_the_remaining_time_travels_and_a_late_message_is_not_begun(
+    autojump_clock: MockClock,
+) -> None:
+    async with cluster("a", "b") as (a, b):
+        there = b.spawn(Remote, name="there")
+        ref = a.at("actor://b/there")
+        await ref.ask(Get())
+        ref.tell(Do("sleep", 5))
+        with pytest.raises(AskTimeout) as caught:
+            await ref.ask(Do("note", 1), timeout=2)
+        assert "node b" in caught.value.where
+        await trio.sleep(10)
+        assert await there.ask(Get()) == []
+        assert b.ledger.expired == 1
+
+
+async def test_a_cancelled_asker_is_told_to_the_other_node(autojump_clock: MockClock) -> None:
+    class Careful(Remote):
+        cancel_abandoned = True
+
+    async with cluster("a", "b") as (a, b):
+        b.spawn(Careful, name="there")
+        ref = a.at("actor://b/there")
+        with trio.move_on_after(2):
+            await ref.ask(Do("sleep", 1000), timeout=None)
+        begin = trio.current_time()
+        assert await ref.ask(Get(), timeout=None) == []
+        assert trio.current_time() - begin < 1
+
+
+async def test_a_slow_receiver_slows_those_who_send_to_it_and_nobody_else(
+    autojump_clock: MockClock,
+) -> None:
+    class Slow(Remote):
+        mailbox = Mailbox(capacity=4)
+
+    limits = Limits(per_target=8, window=64)
+    async with cluster("a", "b", limits=limits) as (a, b):
+        b.spawn(Slow, name="slow")
+        b.spawn(Remote, name="fast")
+        slow, fast = a.at("actor://b/slow"), a.at("actor://b/fast")
+        slow.tell(Do("sleep", 100))
+        sent = 0
+        with trio.move_on_after(10):
+            while True:
+                await slow.send(Do("note", sent))
+                sent += 1
+        # In its mailbox, on the way, and no more.
+        assert 8 <= sent <= 4 + 8 + 2
+        with pytest.raises(MailboxFull):
+            slow.tell(Do("note", -1))
+        for number in range(1000):
+            await fast.send(Do("note", number))
+        assert len(await fast.ask(Get())) == 1000
+        assert await slow.ask(Get(), timeout=None) == list(range(sent))
+
+
+async def test_connections_may_break_at_any_time_and_nothing_is_lost_or_doubled(
+    autojump_clock: MockClock,
+) -> None:
+    wires = Wires()
+    async with cluster("a", "b", wires=wires) as (a, b):
+        b.spawn(Remote, name="there")
+        ref = a.at("actor://b/there")
+
+        async def break_often() -> None:
+            while True:
+                await trio.sleep(0.3)
+                await wires.cut("a", "b")
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(break_often)
+            for number in range(500):
+                await ref.send(Do("note", number))
+                await trio.sleep(0.01)
+            assert await ref.ask(Get(), timeout=60) == list(range(500))
+            nursery.cancel_scope.cancel()
+        assert wires.connections > 5
+
+
+async def test_watchers_hear_of_a_stop_a_failure_nobody_and_a_lost_node(
+    autojump_clock: MockClock,
+) -> None:
+    notices: list[Any] = []
+
+    class Watcher(Actor):
+        def receive(self, message: Any) -> None:
+            if isinstance(message, Terminated):
+                notices.append((str(message.ref), message.reason))
+            else:
+                self.context.watch(message)
+
+    wires = Wires()
+    async with cluster("a", "b", wires=wires) as (a, b):
+        watcher = a.spawn(Watcher)
+        for name in ("stops", "fails", "stays"):
+            b.spawn(Remote, name=name)
+            watcher.tell(a.at(f"actor://b/{name}"))
+        watcher.tell(a.at("actor://b/nobody"))
+        watcher.tell(a.at("actor://z/nowhere"))
+        await trio.sleep(1)
+        a.at("actor://b/stops").tell(Do("stop"))
+        a.at("actor://b/fails").tell(Do("fail"))
+        await trio.sleep(1)
+        await wires.part("a", "b")
+        await trio.sleep(100)
+        wires.heal("a", "b")
+        await trio.sleep(10)
+    found = dict(notices)
+    assert len(found) == len(notices) == 5
+    assert found["actor://b/stops"] is ExitReason.NORMAL
+    assert isinstance(found["actor://b/fails"], Failure)
+    assert found["actor://b/nobody"] is ExitReason.NO_ACTOR
+    assert isinstance(found["actor://z/nowhere"], NodeDown)
+    stays = found["actor://b/stays"]
+    assert isinstance(stays, NodeDown)
+    assert (stays.node, stays.why) == ("b", "it was out of reach for 10 s")
+
+
+async def test_what_a_lost_node_had_not_acknowledged_becomes_dead_letters(
+    autojump_clock: MockClock,
+) -> None:
+    wires = Wires()
+    async with cluster("a", "b", wires=wires) as (a, b):
+        b.spawn(Remote, name="there")
+        ref = a.at("actor://b/there")
+        await ref.ask(Get())
+        await wires.part("a", "b")
+        ref.tell(Do("note", 1))
+        with pytest.raises(ActorStopped) as caught:
+            await ref.ask(Do("note", 2), timeout=None)
+        assert caught.value.started
+        reasons = [each.reason for each in a.dead_letters.recent]
+        assert reasons == [DeadLetterReason.PEER_LOST] * 2
+        wires.heal("a", "b")
+        # The next session begins anew.
+        assert await ref.ask(Get(), timeout=60) == []
+
+
+async def asked(ref: ActorRef, message: Any) -> bool:
+    try:
+        await ref.ask(message)
+    except ActorStopped:
+        return False
+    return True
+
+
+async def test_a_node_that_was_restarted_is_another_one(autojump_clock: MockClock) -> None:
+    wires = Wires()
+    a = ActorSystem("a", transport=Node(wires.endpoint("a"), peers=["b"]))
+    async with a:
+        ref = a.at("actor://b/there")
+        for incarnation in (1, 2, 3):
+            node = Node(wires.endpoint("b"), peers=["a"], incarnation=incarnation)
+            with trio.CancelScope() as scope:
+                async with ActorSystem("b", transport=node) as b:
+                    b.spawn(Remote, name="there")
+                    with trio.fail_after(60):
+                        # What was sent before it had answered was for the one before it.
+                        while not await asked(ref, Do("note", incarnation)):
+                            await trio.sleep(0.1)
+                    assert await ref.ask(Get(), timeout=60) == [incarnation]
+                    # Torn out, without a goodbye.
+                    node._scope.cancel()
+                    await wires.part("a", "b")
+                    wires.heal("a", "b")
+                    scope.cancel()
+        assert a.ledger.missing == 0
+
+
+async def test_a_circle_of_asks_through_nodes_fails_at_once(autojump_clock: MockClock) -> None:
+    async with cluster("a", "b", "c") as systems:
+        for system in systems:
+            system.spawn(Remote, name="x")
+        a = systems[0]
+        for path in (["b", "a"], ["b", "c", "a"], ["b", "c", "b"]):
+            begin = trio.current_time()
+            refs = [a.at(f"actor://{node}/x") for node in path]
+            with pytest.raises(ActorFailed) as caught:
+                await a.at("actor://a/x").ask(Through(refs), timeout=100)
+            assert trio.current_time() - begin < 5
+            text = str(caught.value.cause)
+            assert "wait on itself" in text, text
+        # And where all begin at once, so that no ask is within another.
+        begin = trio.current_time()
+        failed = []
+
+        async def ask(one: ActorSystem, next_node: str) -> None:
+            ref = one.at(f"actor://{next_node}/x")
+            try:
+                await one.at(f"actor://{one.name}/x").ask(Through([ref]), timeout=100)
+            except ActorFailed as error:
+                failed.append(error)
+
+        async with trio.open_nursery() as nursery:
+            for one, other in zip(systems, ["b", "c", "a"], strict=True):
+                nursery.start_soon(ask, one, other)
+        assert trio.current_time() - begin < 5
+        assert failed
+
+
+async def test_stop_and_stopped_reach_the_other_node(autojump_clock: MockClock) -> None:
+    async with cluster("a", "b") as (a, b):
+        there = b.spawn(Remote, name="there")
+        ref = a.at("actor://b/there")
+        for number in range(10):
+            ref.tell(Do("note", number))
+        ref.stop()
+        with trio.fail_after(10):
+            await ref.stopped()
+            await there.stopped()
+            await ref.stopped()
+        assert b.ledger.handled == 10
+
+
+async def test_leaving_a_system_says_goodbye_at_once(autojump_clock: MockClock) -> None:
+    wires = Wires()
+    async with ActorSystem("a", transport=Node(wires.endpoint("a"), peers=["b"])) as a:
+        async with ActorSystem("b", transport=Node(wires.endpoint("b"), peers=["a"])) as b:
+            b.spawn(Remote, name="there")
+            ref = a.at("actor://b/there")
+            await ref.ask(Get())
+        begin = trio.current_time()
+        with pytest.raises(ActorStopped):
+            await ref.ask(Get(), timeout=None)
+        assert trio.current_time() - begin < 15

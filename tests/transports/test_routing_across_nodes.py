@@ -1,0 +1,151 @@
+"""Topics, queues and services are one for all nodes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from actors import Actor, ActorFailed, ActorStopped, DeadLetterReason
+from tests.transports.kit import Do, Get, Remote, Wires, cluster
+
+
+async def test_a_publication_reaches_subscribers_of_every_node_once(
+    autojump_clock: MockClock,
+) -> None:
+    async with cluster("a", "b", "c") as (a, b, c):
+        everyone = []
+        for system in (a, b, c):
+            for _ in range(3):
+                ref = system.spawn(Remote)
+                system.subscribe("topic://orders.*", ref)
+                system.subscribe("topic://orders.**", ref)
+                everyone.append(ref)
+        await trio.sleep(1)
+        delivered = a.ledger.delivered
+        published = a.at("topic://orders.new").publish(Do("note", 1))  # type: ignore[attr-defined]
+        assert (published.matched, published.queued, published.nodes) == (3, 3, 2)
+        await trio.sleep(1)
+        assert [await ref.ask(Get()) for ref in everyone] == [[1]] * 9
+        # One frame a node, however many subscribers there.
+        assert a.ledger.delivered == delivered + 2
+        nobody = a.at("topic://invoices.new").publish(Do("note", 1))  # type: ignore[attr-defined]
+        assert (nobody.matched, nobody.nodes) == (0, 0)
+
+
+async def test_a_subscription_ends_with_its_actor_and_with_its_node(
+    autojump_clock: MockClock,
+) -> None:
+    wires = Wires()
+    async with cluster("a", "b", wires=wires) as (a, b):
+        one, other = b.spawn(Remote), b.spawn(Remote)
+        b.subscribe("topic://x", one)
+        b.subscribe("topic://x", other)
+        await trio.sleep(1)
+        topic: Any = a.at("topic://x")
+        assert topic.publish(Do("note")).nodes == 1
+        one.stop()
+        await trio.sleep(1)
+        assert topic.publish(Do("note")).nodes == 1
+        b.unsubscribe("topic://x", other)
+        await trio.sleep(1)
+        assert topic.publish(Do("note")).nodes == 0
+        b.subscribe("topic://x", other)
+        await trio.sleep(1)
+        await wires.part("a", "b")
+        await trio.sleep(60)
+        assert topic.publish(Do("note")).nodes == 0
+        wires.heal("a", "b")
+        await trio.sleep(10)
+        assert topic.publish(Do("note")).nodes == 1
+
+
+async def test_a_service_has_its_instances_on_any_node_and_loses_them_with_it(
+    autojump_clock: MockClock,
+) -> None:
+    class Says(Actor):
+        def receive(self, message: Any) -> Any:
+            return [float(ord(self.context.system.name))]
+
+    wires = Wires()
+    async with cluster("a", "b", "c", wires=wires) as (a, b, c):
+        for system, version in ((b, "1.0"), (c, "2.0")):
+            system.register("service://names", system.spawn(Says), version=version)
+        await trio.sleep(1)
+        service = a.at("service://names")
+        answers = Counter([(await service.ask(Get()))[0] for _ in range(10)])
+        assert answers == {98.0: 5, 99.0: 5}
+        assert await a.at("service://names?version=2").ask(Get()) == [99.0]
+        await wires.part("a", "c")
+        await trio.sleep(60)
+        assert {(await service.ask(Get()))[0] for _ in range(10)} == {98.0}
+        with pytest.raises(ActorStopped, match="version 2"):
+            await a.at("service://names?version=2").ask(Get())
+        wires.heal("a", "c")
+        await trio.sleep(10)
+        assert {(await service.ask(Get()))[0] for _ in range(10)} == {98.0, 99.0}
+
+
+async def test_a_queue_gives_each_message_to_one_consumer_of_any_node(
+    autojump_clock: MockClock,
+) -> None:
+    logs: list[list[float]] = [[], [], []]
+
+    class Worker(Remote):
+        async def receive(self, message: Any) -> Any:
+            await trio.sleep(0.1)
+            return await super().receive(message)
+
+    async with cluster("a", "b", "c") as systems:
+        for system, log in zip(systems, logs, strict=True):
+            system.consume("queue://jobs", system.spawn(Worker, log))
+        await trio.sleep(1)
+        queue = systems[0].at("queue://jobs")
+        for number in range(60):
+            await queue.send(Do("note", number))
+        await trio.sleep(10)
+    assert sorted(number for log in logs for number in log) == list(range(60))
+    assert all(len(log) > 10 for log in logs)
+
+
+async def test_what_a_lost_consumer_had_not_finished_goes_to_another_one(
+    autojump_clock: MockClock,
+) -> None:
+    logs: list[list[float]] = [[], []]
+
+    class Slow(Remote):
+        async def receive(self, message: Any) -> Any:
+            await trio.sleep(3)
+            return await super().receive(message)
+
+    wires = Wires()
+    async with cluster("a", "b", wires=wires) as (a, b):
+        b.consume("queue://jobs", b.spawn(Slow, logs[1]))
+        await trio.sleep(1)
+        queue = a.at("queue://jobs")
+        for number in range(4):
+            await queue.send(Do("note", number))
+        await trio.sleep(1)
+        await wires.part("a", "b")
+        a.consume("queue://jobs", a.spawn(Slow, logs[0]))
+        await trio.sleep(60)
+        # The one that b had begun is done there too: at least once.
+        assert sorted(logs[0]) == [0, 1, 2, 3]
+        assert logs[1] == [0]
+
+
+async def test_a_message_that_fails_on_every_node_becomes_a_dead_letter(
+    autojump_clock: MockClock,
+) -> None:
+    async with cluster("a", "b") as (a, b):
+        for system in (a, b):
+            system.consume("queue://jobs", system.spawn(Remote))
+        await trio.sleep(1)
+        with pytest.raises(ActorFailed):
+            await a.at("queue://jobs").ask(Do("fail", 1))
+        (letter,) = a.dead_letters.recent
+        assert letter.reason is DeadLetterReason.FAILED_TOO_OFTEN
+        assert len(letter.failures) == 3
