@@ -6,7 +6,7 @@ import dataclasses
 import sys
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
 from typing import Any, Final, Generic, TypeVar, dataclass_transform, overload
 
 import attrs
@@ -51,6 +51,8 @@ class MessageType:
         self.name = name
         self.version = version
 
+
+ITERATORS: Final = (AsyncIterator, AsyncIterable, AsyncGenerator)
 
 _registered: Final[dict[type, MessageType]] = {}
 _by_name: Final[dict[str, list[type]]] = {}
@@ -105,6 +107,14 @@ def reply_type(cls: type) -> Any:
         for declared in base.__dict__.get("__orig_bases__", ()):
             if typing.get_origin(declared) is Request:
                 return _evaluated(typing.get_args(declared)[0], base.__module__)
+    return Any
+
+
+def item_type(cls: type) -> Any:
+    """The T of the `Request[AsyncIterator[T]]` that a class is; Any where it says none."""
+    kind = reply_type(cls)
+    if typing.get_origin(kind) in ITERATORS:
+        return typing.get_args(kind)[0]
     return Any
 
 

@@ -144,6 +144,37 @@ class Consumes(Envelope, frozen=True, array_like=True, tag=15):
 
 KINDS: Final = ("failed", "stopped", "timeout", "cycle", "unreadable", "not askable")
 
+
+class Streamed(Envelope, frozen=True, array_like=True, tag=16):
+    """A message for one actor, whose reply is wanted as a stream. credit: items to send ahead."""
+
+    number: int
+    target: str
+    credit: int
+    asker: str
+    body: bytes
+
+
+class Item(Envelope, frozen=True, array_like=True, tag=17):
+    """One item of a stream."""
+
+    number: int
+    body: bytes
+
+
+class Granted(Envelope, frozen=True, array_like=True, tag=18):
+    """The consumer of a stream has room for so many items more."""
+
+    number: int
+    items: int
+
+
+class StreamEnded(Envelope, frozen=True, array_like=True, tag=19):
+    """A stream has come to its end. (If it has failed, that is Refused.)"""
+
+    number: int
+
+
 _Any = (
     Tell
     | Asked
@@ -160,6 +191,10 @@ _Any = (
     | Publish
     | Registered
     | Consumes
+    | Streamed
+    | Item
+    | Granted
+    | StreamEnded
 )
 
 _encoder: Final = msgspec.msgpack.Encoder()

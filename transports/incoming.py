@@ -19,6 +19,7 @@ from actors import (
     ExitReason,
     Failure,
     NotAskable,
+    NotStreamable,
     Terminated,
 )
 from actors.address import Address
@@ -33,6 +34,7 @@ from transports.errors import DecodeError, NotEncodable
 from transports.inbound import Delivery
 from transports.outgoing import Outgoing, trace_of
 from transports.session import Session
+from transports.streaming import RemoteSink
 
 if TYPE_CHECKING:
     from transports.node import Node
@@ -55,6 +57,11 @@ class Answer:
     def enqueue(self, _: object) -> None:
         """The ask has its outcome. (As a dispatcher, for a cell that waits.)"""
         self.incoming.answered(self)
+
+    def leave(self) -> None:
+        """Nobody waits for it any more."""
+        self.ask.abandoned()
+        self.ask.waits = None
 
 
 class Parked(SendWait):
@@ -114,7 +121,7 @@ class Incoming:
         self._peer = peer
         self._session = session
         self._outgoing = outgoing
-        self._answers: dict[int, Answer] = {}
+        self._answers: dict[int, Answer | RemoteSink] = {}
         self._watchers: dict[str, RemoteWatcher] = {}
         self._over = False
         self.received = 0
@@ -130,7 +137,7 @@ class Incoming:
         try:
             message = envelope.decode(delivery.payload)
             if delivery.charged is not isinstance(
-                message, envelope.Tell | envelope.Asked | envelope.Publish
+                message, envelope.Tell | envelope.Asked | envelope.Publish | envelope.Streamed
             ):
                 raise DecodeError("$", f"{type(message).__name__}: wrongly charged")
         except DecodeError:
@@ -146,6 +153,18 @@ class Incoming:
                 self.received += 1
                 self._asked(message, sequence)
                 return
+            case envelope.Streamed():
+                self.received += 1
+                self._asked(message, sequence)
+                return
+            case envelope.Item():
+                self._outgoing.item(message)
+            case envelope.StreamEnded():
+                self._outgoing.stream_ended(message)
+            case envelope.Granted():
+                sink = self._answers.get(message.number)
+                if isinstance(sink, RemoteSink) and message.items > 0:
+                    sink.grant(message.items)
             case envelope.Publish():
                 self.received += 1
                 self._publish(message)
@@ -229,7 +248,7 @@ class Incoming:
         else:
             cell._dispatcher.dead_letters.add(cell, item, reason)
 
-    def _asked(self, message: envelope.Asked, sequence: int) -> None:
+    def _asked(self, message: envelope.Asked | envelope.Streamed, sequence: int) -> None:
         node = self._node
         counters = node.dispatcher.counters
         cell = self._find(message.target)
@@ -247,10 +266,15 @@ class Incoming:
             self._refuse(message.number, "stopped", "no actor lives at that address")
             self.accepted(sequence)
             return
-        now = node.dispatcher.timers.clock()
-        end = inf if message.remaining is None else now + message.remaining
-        ask = Ask(item, None, cell, end, message.remaining)
-        self._answers[message.number] = Answer(self, message.number, ask)
+        if isinstance(message, envelope.Streamed):
+            ask = Ask(item, None, cell, inf, None)
+            sink = RemoteSink(self, message.number, message.credit, ask)
+            self._answers[message.number] = sink
+        else:
+            now = node.dispatcher.timers.clock()
+            end = inf if message.remaining is None else now + message.remaining
+            ask = Ask(item, None, cell, end, message.remaining)
+            self._answers[message.number] = Answer(self, message.number, ask)
         self._put(cell, ask, sequence)
         if message.asker and ask.value is PENDING:
             node.probe((message.asker, str(cell)))
@@ -288,17 +312,35 @@ class Incoming:
             case AskCycle():
                 chain = tuple(str(ref) for ref in error.chain)
                 self._refuse(number, "cycle", str(error), chain=chain)
-            case NotAskable():
+            case NotAskable() | NotStreamable():
                 self._refuse(number, "not askable", str(error))
             case _:
                 text = f"{type(error).__name__}: {error}"
                 self._refuse(number, "failed", text, started=True)
 
+    def send_item(self, number: int, item: Any, kind: Any) -> None:
+        """Send an item of a stream.
+
+        Raises:
+            NotEncodable: it has no form on the wire.
+        """
+        body = self._node.codec.encode_value(item, kind)
+        if not self._over:
+            self._outgoing.control(envelope.Item(number, body))
+
+    def stream_ended(self, sink: RemoteSink, error: BaseException | None) -> None:
+        """A stream has come to its end, or failed."""
+        if self._answers.pop(sink.number, None) is None or self._over:
+            return
+        if error is None:
+            self._outgoing.control(envelope.StreamEnded(sink.number))
+        else:
+            self._refuse_for(sink.number, error)
+
     def _cancelled(self, message: envelope.Cancelled) -> None:
         answer = self._answers.pop(message.number, None)
         if answer is not None:
-            answer.ask.abandoned()
-            answer.ask.waits = None
+            answer.leave()
 
     def _publish(self, message: envelope.Publish) -> None:
         try:
@@ -360,7 +402,6 @@ class Incoming:
         self._over = True
         answers, self._answers = self._answers, {}
         for answer in answers.values():
-            answer.ask.abandoned()
-            answer.ask.waits = None
+            answer.leave()
         for path in tuple(self._watchers):
             self._unwatch(path)

@@ -21,13 +21,17 @@ from actors import (
     DeadLetterReason,
     NodeDown,
     NotAskable,
+    NotStreamable,
 )
 from actors.ask import Ask
 from actors.messages import reply_type
 from actors.rare import SendWait
+from actors.sinks import END
+from actors.streams import Channel
 from actors.waiting import PENDING, Raised, Waiter
 from transports import envelope
 from transports.errors import DecodeError, RemoteFailure
+from transports.streaming import RemoteRoom
 
 if TYPE_CHECKING:
     from transports.node import Node
@@ -93,6 +97,7 @@ class Outgoing:
         self._asks: dict[int, Ask] = {}
         self._numbers: dict[Ask, int] = {}
         self._last = 0
+        self._streams: dict[int, RemoteRoom] = {}
         self._stops: dict[int, Waiter] = {}
         self._watched: dict[str, RemoteRef] = {}
 
@@ -166,7 +171,15 @@ class Outgoing:
         self._numbers[ask] = number
         ask.where = f"sent to node {self.peer}"
         asker = "" if ask.asker is None else str(ask.asker)
-        asked = envelope.Asked(number, ref.address.path, remaining, asker, body)
+        asked: envelope.Envelope
+        channel: object = ask.waits
+        if isinstance(channel, Channel):
+            room = RemoteRoom(self, channel, number, ask.message)
+            self._streams[number] = room
+            channel._room = room  # type: ignore[assignment] # where a producer here would wait
+            asked = envelope.Streamed(number, ref.address.path, channel.size, asker, body)
+        else:
+            asked = envelope.Asked(number, ref.address.path, remaining, asker, body)
         self._post(envelope.encode(asked), Sent(ref, ask.message, ask))
 
     def _post(self, payload: bytes, sent: Sent) -> None:
@@ -255,13 +268,37 @@ class Outgoing:
             return
         ask.answer(value)
 
+    def item(self, message: envelope.Item) -> None:
+        """An item of a stream has come.
+
+        Raises:
+            DecodeError: it was not granted.
+        """
+        room = self._streams.get(message.number)
+        if room is None:
+            return
+        try:
+            room.item(message.body)
+        except DecodeError as error:
+            ask = self._take(message.number)
+            self.control(envelope.Cancelled(message.number))
+            if ask is not None:
+                ask.failed(error)
+
+    def stream_ended(self, message: envelope.StreamEnded) -> None:
+        """A stream has come to its end."""
+        ask = self._take(message.number)
+        if ask is not None:
+            ask.answer(END)
+
     def refused(self, message: envelope.Refused) -> None:
         """An ask has no reply."""
         ask = self._take(message.number)
         if ask is not None:
-            ask.answer(Raised(self._error(ask, message)))
+            is_stream = isinstance(ask.waits, Channel)
+            ask.answer(Raised(self._error(ask, message, is_stream)))
 
-    def _error(self, ask: Ask, message: envelope.Refused) -> Exception:
+    def _error(self, ask: Ask, message: envelope.Refused, is_stream: bool) -> Exception:
         ref = ask.holder
         if message.kind == "stopped":
             return ActorStopped(ref, ask.message, message.text, started=message.started)
@@ -270,12 +307,13 @@ class Outgoing:
         if message.kind == "cycle":
             return AskCycle([self.node.ref_of(address) for address in message.chain])
         if message.kind == "not askable":
-            return NotAskable(ref, message.text)
+            return NotStreamable(ref, message.text) if is_stream else NotAskable(ref, message.text)
         failure = RemoteFailure(self.peer, message.text, message.trace)
         return ActorFailed(ref, ask.message, failure)
 
     def _take(self, number: int) -> Ask | None:
         ask = self._asks.pop(number, None)
+        self._streams.pop(number, None)
         if ask is not None:
             self._numbers.pop(ask, None)
         return ask
@@ -293,6 +331,7 @@ class Outgoing:
         if number is None:
             return
         del self._asks[number]
+        self._streams.pop(number, None)
         for place, (_, sent) in enumerate(self._queue):
             if sent is not None and sent.ask is ask:
                 del self._queue[place]
@@ -361,6 +400,7 @@ class Outgoing:
         never_written = {sent.ask: None for sent in left if not sent.written}
         asks, self._asks = self._asks, {}
         self._numbers.clear()
+        self._streams.clear()
         for ask in asks.values():
             started = ask not in never_written
             why = f"its node {self.peer} was lost: {down.why}"

@@ -22,9 +22,11 @@ from actors.ask import Ask
 from actors.timers import check_seconds
 from actors.waiting import PENDING, Waiter
 from actors.watching import notify, take_back
+from transports.streaming import open_channel
 
 if TYPE_CHECKING:
     from actors.cell import Cell
+    from actors.streams import Channel
     from transports.node import Node
 
 
@@ -47,7 +49,7 @@ class RemoteRef(ActorRef):
     be encoded raises NotEncodable at once. When the node is lost, what it had not acknowledged
     becomes dead letters (PEER_LOST), and who waits for a reply gets ActorStopped.
 
-    Links (`context.link`) and streams reach actors of the same node only.
+    Links (`context.link`) reach actors of the same node only.
     """
 
     __slots__ = ("__weakref__", "_address", "_node", "_rare")
@@ -100,6 +102,22 @@ class RemoteRef(ActorRef):
         if timeout is not None and ask.value is PENDING:
             dispatcher.timers.expect(ask)
         return await self._wait(ask)
+
+    async def _open_stream(self, channel: Channel, request: object) -> None:
+        node = self._node
+        node.dispatcher.check_thread("stream")
+        await trio.lowlevel.checkpoint_if_cancelled()
+        asker = node.asker()
+        ask = Ask(request, asker, self, inf, None)  # type: ignore[arg-type] # see `_rare`
+        link = node.link(self._address.node)
+        if link is None:
+            self._take_over(ask)
+            channel.dispatcher = node.dispatcher
+            channel.request(ask)
+            channel.enqueue(None)
+            return
+        open_channel(channel, link, ask, asker)
+        link.ask(self, ask)
 
     async def _wait(self, waiter: Waiter) -> Any:
         asker = self._node.asker()
