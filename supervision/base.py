@@ -31,6 +31,7 @@ from supervision.views import (
     ChildInfo,
     CountChildren,
     RestartChild,
+    StartChild,
     StopChild,
     WhichChildren,
 )
@@ -161,8 +162,9 @@ class BaseSupervisor(Actor):
                 return await self._answer(self.stop_child(name))
             case RestartChild(name):
                 return await self._answer(self.restart_child(name))
+        hint = "; a DynamicSupervisor has" if isinstance(message, StartChild) else ""
         return self._refuse(
-            TypeError(f"{type(self).__name__} has no handler for {type(message).__name__}")
+            TypeError(f"{type(self).__name__} has no handler for {type(message).__name__}{hint}")
         )
 
     # -- children

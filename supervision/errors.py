@@ -23,7 +23,7 @@ class TooManyRestarts(ActorError):
         self.within = within
         super().__init__(
             f"{ref} would have to be restarted, but its supervisor has restarted children "
-            f"{max_restarts} times within {within:g} s already"
+            f"{max_restarts} time{'' if max_restarts == 1 else 's'} within {within:g} s already"
         )
 
 

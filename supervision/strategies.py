@@ -24,7 +24,9 @@ def _directive(value: Any) -> Directive:
     return made
 
 
-def _decisions(given: Mapping[Any, Any]) -> Mapping[type[BaseException], Directive]:
+def _decisions(given: Any) -> Mapping[type[BaseException], Directive]:
+    if not isinstance(given, Mapping):
+        raise TypeError(f"decisions is a dict, of a decision by exception class: {given!r}")
     for cls in given:
         if not (isinstance(cls, type) and issubclass(cls, BaseException)):
             raise TypeError(f"decisions are by exception class, and {cls!r} is none")

@@ -7,19 +7,25 @@ by as long as a frame takes.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import logging
+from typing import TYPE_CHECKING, Any, Final
 
-from actors import ActorRef, DeadLetterReason, InvalidAddress
+from actors import ActorRef, DeadLetterReason
 from actors.cell import Cell
 from actors.routing.patterns import Trie, pattern_of, words_of
 from transports import envelope
+from transports.errors import DecodeError
 from transports.session import State
 
 if TYPE_CHECKING:
     from transports.link import Link
     from transports.node import Node
 
-PATTERNS_AT_ONCE = 1_000
+log = logging.getLogger("transports")
+
+PATTERNS_AT_ONCE: Final = 1_000
+MOST: Final = 1_000_000
+"""Subscriptions, instances and consumers that one peer may tell of."""
 
 
 class Directory:
@@ -87,7 +93,14 @@ class Directory:
     # -- what is heard of others
 
     def heard(self, peer: str, message: Any) -> None:
-        """A peer has told of a change there. What makes no sense is left out."""
+        """A peer has told of a change there. What makes no sense is left out.
+
+        Raises:
+            DecodeError: it has told of more than MOST; the connection is to be closed.
+        """
+        tables = (self._patterns, self._services, self._consumers)
+        if sum(len(table.get(peer, ())) for table in tables) > MOST:
+            raise DecodeError("$", f"more than {MOST} subscriptions, instances and consumers")
         try:
             match message:
                 case envelope.Subscribed(patterns, present):
@@ -97,8 +110,8 @@ class Directory:
                     self._peer_registers(peer, message)
                 case envelope.Consumes():
                     self._peer_consumes(peer, message)
-        except InvalidAddress:
-            return
+        except ValueError as error:
+            log.warning("%s: from node %s: %s", self._node.name, peer, error)
 
     def _peer_subscribes(self, peer: str, words: tuple[str, ...], present: bool) -> None:
         known = self._patterns.setdefault(peer, {})

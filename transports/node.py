@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from actors import (
     DeadLetterReason,
     ExitReason,
     Failure,
+    InvalidAddress,
     NodeDown,
     SystemClosed,
 )
@@ -51,9 +53,9 @@ class Limits:
 
     window: messages of a peer that may be here and not yet in their mailboxes. per_target: of this
     node's, for one actor elsewhere, on the way. outbox: that wait for a peer's window. max_message:
-    bytes of the largest one. handshake_within; lost_after: how long a peer may be out of reach
-    until it is given up; heartbeat, silent_after: see `Session`; dial_at_most: between two
-    attempts to connect; leave_within: for the last messages when the system is left.
+    bytes of the largest one, the same on all nodes. handshake_within; lost_after: how long a peer
+    may be out of reach until it is given up; heartbeat, silent_after: see `Session`; dial_at_most:
+    between two attempts to connect; leave_within: for the last messages when the system is left.
 
     Raises:
         ValueError: one is not above 0.
@@ -259,6 +261,14 @@ class Node:
         """The ref of an address."""
         return self.system.at(address)
 
+    def refs_of(self, chain: Iterable[str]) -> list[ActorRef]:
+        """The refs of addresses that a peer gave; of what is none, none."""
+        refs = []
+        for address in chain:
+            with contextlib.suppress(InvalidAddress):
+                refs.append(self.ref_of(address))
+        return refs
+
     def _remote(self, address: Address) -> RemoteRef:
         ref = self._refs.get(address)
         if ref is None:
@@ -286,7 +296,10 @@ class Node:
 
     def probe(self, chain: tuple[str, ...]) -> None:
         """Follow a chain of waits through this node: on to other nodes, or to where it began."""
-        cell = self.system._find(Address.parse(chain[-1]))
+        try:
+            cell = self.system._find(Address.parse(chain[-1]))
+        except (IndexError, InvalidAddress):
+            return  # Whatever a peer says.
         if cell is None:
             return
         todo: list[tuple[Cell, tuple[str, ...]]] = [(cell, chain)]
@@ -317,4 +330,4 @@ class Node:
             if link is not None:
                 link.outgoing.fail_wait(waiter, chain)
         else:
-            waiter.answer(Raised(AskCycle([self.ref_of(address) for address in chain])))
+            waiter.answer(Raised(AskCycle(self.refs_of(chain))))

@@ -305,7 +305,7 @@ class Outgoing:
         if message.kind == "timeout":
             return AskTimeout(ref, ask.message, ask.timeout or 0.0, message.text)
         if message.kind == "cycle":
-            return AskCycle([self.node.ref_of(address) for address in message.chain])
+            return AskCycle(self.node.refs_of(message.chain))
         if message.kind == "not askable":
             return NotStreamable(ref, message.text) if is_stream else NotAskable(ref, message.text)
         failure = RemoteFailure(self.peer, message.text, message.trace)
@@ -347,7 +347,7 @@ class Outgoing:
         number = self._numbers.get(ask)
         if number is not None and ask.value is PENDING:
             self._take(number)
-            ask.answer(Raised(AskCycle([self.node.ref_of(address) for address in chain])))
+            ask.answer(Raised(AskCycle(self.node.refs_of(chain))))
             self.control(envelope.Cancelled(number))
 
     # -- watching and stopping

@@ -100,3 +100,8 @@ def test_the_window_is_exact(most: int, within: float, gaps: list[float]) -> Non
         assert intensity.admit(now) == (len(recent) < most)
         if len(recent) < most:
             admitted.append(now)
+
+
+def test_decisions_that_are_no_dict_are_refused_by_name() -> None:
+    with pytest.raises(TypeError, match="decisions is a dict"):
+        OneForOne(decisions=[KeyError])  # type: ignore[arg-type]
