@@ -63,7 +63,6 @@ class Failure:
         return f"{self.ref} (incarnation {self.incarnation}) failed {what}: {self.exception!r}"
 
 
-@notice
 @attrs.frozen
 class NodeDown:
     """Why a remote actor ended for its watchers: its node left, was restarted, or is out of reach.
@@ -75,6 +74,7 @@ class NodeDown:
     why: str
 
 
+@notice
 @attrs.frozen
 class Terminated:
     """The message that a watcher gets, once, when what it watches ends (or an incarnation fails).

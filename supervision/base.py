@@ -332,7 +332,11 @@ class BaseSupervisor(Actor):
         after = max(after, self._backoff(entry, failure.exception, now))
         group = [] if entry is None else self._group(entry)
         if dispatcher.crash_reports.wanted():
-            names = ", ".join(each.name for each in group if each is not entry)
+            names = ", ".join(
+                each.name
+                for each in group
+                if each is not entry and each.spec.kind is not Kind.TEMPORARY
+            )
             decision = "its supervisor restarts it"
             decision += f", and {names}" if names else ""
             decision += f", in {after:.3g} s" if after else ""

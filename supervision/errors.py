@@ -21,9 +21,10 @@ class TooManyRestarts(ActorError):
         self.ref = ref
         self.max_restarts = max_restarts
         self.within = within
+        times = "once" if max_restarts == 1 else f"{max_restarts} times"
         super().__init__(
             f"{ref} would have to be restarted, but its supervisor has restarted children "
-            f"{max_restarts} time{'' if max_restarts == 1 else 's'} within {within:g} s already"
+            f"{times} within {within:g} s already"
         )
 
 

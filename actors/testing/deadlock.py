@@ -236,7 +236,7 @@ def _waiting_tasks() -> Iterator[tuple[trio.lowlevel.Task, Worker | None]]:
             worker = _local(task.coro, "worker")
             if worker is not None and worker.cell is not None:
                 yield task, worker
-        elif name not in _OWN and not task.name.startswith("<"):
+        elif name not in _OWN and task.name != "<init>":
             yield task, None
 
 

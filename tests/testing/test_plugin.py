@@ -135,6 +135,8 @@ def test_a_deadlock_fails_the_test_at_once(run: Any) -> None:
     text = result.stdout.str()
     assert "every task waits" in text
     assert "actor://test/waits (incarnation 1, running), handling 'x', waits in receive" in text
+    # The test's own task too, by whatever name the plugin gives it.
+    assert "test_hangs" in text.partition("every task waits")[2].partition("short test summary")[0]
 
 
 def test_a_deadlock_outside_of_the_test_function_is_found_as_well(run: Any) -> None:
