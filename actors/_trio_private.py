@@ -102,3 +102,10 @@ def deterministic_scheduling(seed: int) -> Iterator[None]:
     finally:
         run._ALLOW_DETERMINISTIC_SCHEDULING = before
         run._r.setstate(state)
+
+
+def somebody_waits_for_idle() -> bool:
+    """Whether a task waits for all others to be blocked; True if trio no longer says so."""
+    context = getattr(getattr(trio._core, "_run", None), "GLOBAL_RUN_CONTEXT", None)
+    waiting = getattr(getattr(context, "runner", None), "waiting_for_idle", None)
+    return waiting is None or len(waiting) > 0

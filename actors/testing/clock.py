@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 import trio.testing
 
+from actors._trio_private import somebody_waits_for_idle
 from actors.threads import threads_at_work
 from actors.timers import check_seconds
 
@@ -92,7 +93,8 @@ class VirtualClock(trio.abc.Clock):
         if self._steps.any:
             # First those who wait for all tasks to be blocked: they come before time does.
             self._steps.any = self._waited = False
-            return GLANCE
+            # Any timeout above 0 costs a millisecond, so only where somebody is to be woken by it.
+            return GLANCE if somebody_waits_for_idle() else 0.0
         if threads_at_work():
             return IO_GRACE
         stands = deadline == math.inf or not self.auto

@@ -11,6 +11,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from actors import ActorSystem
+from actors._trio_private import somebody_waits_for_idle
 from actors.testing import VirtualClock, run_virtually
 from tests.actors.kit import Doer, nap
 
@@ -162,3 +163,19 @@ def test_one_clock_can_be_used_again() -> None:
             return trio.current_time()
 
         assert run_virtually(main, clock=clock) == 5
+
+
+async def test_trio_still_says_who_waits_for_all_others_to_be_blocked() -> None:
+    """A canary: without it virtual time works, a millisecond a jump."""
+    seen = []
+
+    async def wait() -> None:
+        await wait_all_tasks_blocked(0.01)
+
+    async with trio.open_nursery() as nursery:
+        seen.append(somebody_waits_for_idle())
+        nursery.start_soon(wait)
+        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint()
+        seen.append(somebody_waits_for_idle())
+    assert seen == [False, True]
