@@ -10,7 +10,6 @@ needs no task either: its suspended turn is set aside, and stepped on when the r
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from contextvars import Context, ContextVar
 from types import AsyncGeneratorType, CoroutineType
@@ -57,7 +56,7 @@ class Dispatcher:
         self.crash_reports = system.crash_reports
         self.timers: Timers
         self.thread = 0
-        self.ready: deque[Cell] = deque()
+        self.ready = env.ready()
         # While someone leads this is ready.append itself, so that a tell costs no look-up of who
         # leads; otherwise it elects.
         self.enqueue: Callable[[Cell], None] = self._not_running

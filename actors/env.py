@@ -8,10 +8,15 @@ from __future__ import annotations
 import hashlib
 import random
 import time
+from collections import deque
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
+
+if TYPE_CHECKING:
+    from actors.actor import Actor
+    from actors.cell import Cell
 
 Clock = Callable[[], float]
 
@@ -108,13 +113,16 @@ class Env:
         """
         return trio.lowlevel.current_clock().current_time
 
+    def until(self, time: float) -> float:
+        """A time on this Env's clock as a deadline for trio, whose clock may be another one."""
+        return time
+
     @staticmethod
     def wall_clock() -> float:
         """Real seconds, since whenever: only for what concerns the machine, not the program."""
         return time.perf_counter()
 
-    @staticmethod
-    def incarnation() -> int:
+    def incarnation(self) -> int:
         """A number that is larger each time that a process of this machine starts a node."""
         return time.time_ns()
 
@@ -141,6 +149,13 @@ class Env:
         """1, 2, 3, ...: each once in this Env."""
         self._last_id += 1
         return self._last_id
+
+    def ready(self) -> deque[Cell]:
+        """Where actors with messages wait for their turn; `popleft` says whose it is."""
+        return deque()
+
+    def constructed(self, actor: Actor) -> None:
+        """Called with each new incarnation of an actor, before its `started()`."""
 
     def pacer(self) -> Pacer:
         """What tells the dispatcher to give way to trio."""

@@ -33,3 +33,4 @@ def construct(cell: Cell) -> None:
     except BaseException:
         cell._actor = None
         raise
+    cell._dispatcher.env.constructed(actor)

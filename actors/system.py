@@ -106,6 +106,7 @@ class ActorSystem(Registry):
             self._dispatcher.round_trip = make_round_tripper(self.at)
         self._root = Root(self._dispatcher, intensity, self._give_up)
         self._transport = transport
+        self._attached = False
         self._failures: list[Failure] = []
         self._resolvers: dict[str, Resolver] = {
             "actor": self._resolve_actor,
@@ -131,9 +132,7 @@ class ActorSystem(Registry):
             ) from None
         self._entered = True
         self.from_thread._token = trio.lowlevel.current_trio_token()
-        self._dispatcher.prepare(
-            current_thread(), contextvars.copy_context(), Timers(self.env.clock())
-        )
+        self._dispatcher.prepare(current_thread(), contextvars.copy_context(), Timers(self.env))
         self._scope = trio.CancelScope()
         self._scope.__enter__()
         self._nursery_manager = trio.open_nursery()
@@ -148,6 +147,7 @@ class ActorSystem(Registry):
             await trio.lowlevel.checkpoint_if_cancelled()
             if self._transport is not None:
                 await self._transport.attach(self)
+                self._attached = True
         except BaseException as error:
             await self.__aexit__(type(error), error, error.__traceback__)
             raise
@@ -194,7 +194,7 @@ class ActorSystem(Registry):
                 self._dispatcher.workers.abandon_hooks()
                 await self._root.kill_all()
             self._root._state = STOPPED
-            if self._transport is not None:
+            if self._transport is not None and self._attached:
                 await self._transport.detach()
             self._dispatcher.close()
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import trio
 
 if TYPE_CHECKING:
-    from actors.env import Clock
+    from actors.env import Env
 
 COMPACT_ABOVE: Final = 64
 """Cancelled timers that may stay in the heap before it is rebuilt without them."""
@@ -73,8 +73,9 @@ class Timer:
 class Timers:
     """The timers and ask deadlines of one system."""
 
-    def __init__(self, clock: Clock) -> None:
-        self.clock = clock
+    def __init__(self, env: Env) -> None:
+        self.clock = env.clock()
+        self._until = env.until
         self._heap: list[tuple[float, int, Timer]] = []
         self._made = 0
         self._cancelled = 0
@@ -140,8 +141,8 @@ class Timers:
     async def run(self) -> None:
         """The timer task. Runs until `end`."""
         while not self._ended:
-            with trio.CancelScope(deadline=self._earliest()) as self._scope:
-                self.next = self._scope.deadline
+            self.next = self._earliest()
+            with trio.CancelScope(deadline=self._until(self.next)) as self._scope:
                 await trio.sleep_forever()
             self._fire(self.clock())
 
@@ -169,7 +170,7 @@ class Timers:
     def wake_at(self, deadline: float) -> None:
         self.next = deadline
         if self._scope is not None:
-            self._scope.deadline = deadline
+            self._scope.deadline = self._until(deadline)
 
     def _earliest(self) -> float:
         earliest = self._heap[0][0] if self._heap else math.inf

@@ -7,9 +7,12 @@ Nothing in ``actors`` or ``supervision`` imports this package. To import it is w
 """
 
 from actors.strict import install_round_tripper
+from transports.endpoint import Endpoint
 from transports.errors import DecodeError, NotEncodable
+from transports.memory import MemoryNetwork
+from transports.node import Limits, Node
 from transports.round_trip import RoundTrip
 
 install_round_tripper(RoundTrip)
 
-__all__ = ["DecodeError", "NotEncodable"]
+__all__ = ["DecodeError", "Endpoint", "Limits", "MemoryNetwork", "Node", "NotEncodable"]

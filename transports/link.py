@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Iterator
-from math import inf
 from typing import TYPE_CHECKING
 
 import trio
@@ -14,7 +13,6 @@ from transports import frames
 from transports.errors import DecodeError
 from transports.framing import FrameDecoder, encode_frame
 from transports.handshake import Agreed, Handshake, Refused
-from transports.incoming import Incoming
 from transports.outgoing import Outgoing
 from transports.session import Session, State
 
@@ -86,7 +84,7 @@ class Link:
         self.outgoing = Outgoing(
             node, peer, session, self.wake, node.limits.per_target, node.limits.outbox
         )
-        self.incoming = Incoming(node, peer, session, self.outgoing)
+        self.incoming = node.new_incoming(peer, session, self.outgoing)
         self.up = False
         self.changed = trio.Event()
         self.fence = 0
@@ -232,7 +230,7 @@ class Link:
                 raise Broken("the session is closed")
             self._wakes = trio.Event()
             at = session.wake_at(now)
-            with trio.CancelScope(deadline=at if at < inf else inf):
+            with trio.CancelScope(deadline=self.node.system.env.until(at)):
                 await self._wakes.wait()
 
     # -- losing the peer
@@ -249,7 +247,7 @@ class Link:
         self.session = old.renewed() if renew else self.node.new_session(old.number + 1)
         self.incoming.lost()
         self.outgoing.session = self.session
-        self.incoming = Incoming(self.node, self.peer, self.session, self.outgoing)
+        self.incoming = self.node.new_incoming(self.peer, self.session, self.outgoing)
         self.outgoing.lost(down)
         self.node.directory.lost(self.peer)
         self.down_since = self.node.dispatcher.timers.clock()
@@ -263,7 +261,7 @@ class Link:
                 await changed.wait()
                 continue
             at = self.down_since + self.node.limits.lost_after
-            with trio.move_on_at(at):
+            with trio.move_on_at(self.node.system.env.until(at)):
                 await changed.wait()
             if clock() >= at and not self.is_up():
                 self.lose(f"it was out of reach for {self.node.limits.lost_after:g} s")

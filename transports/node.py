@@ -31,6 +31,7 @@ from transports.codec import Codec
 from transports.directory import Directory
 from transports.endpoint import Endpoint
 from transports.errors import DecodeError, RemoteFailure
+from transports.incoming import Incoming
 from transports.link import Broken, Frames, Link, read_hello
 from transports.outgoing import Outgoing
 from transports.remote_ref import RemoteRef
@@ -113,7 +114,7 @@ class Node:
         self._links: dict[str, Link] = {}
         self._refs: WeakValueDictionary[Address, RemoteRef] = WeakValueDictionary()
         self.directory = Directory(self)
-        self._scope = trio.CancelScope()
+        self._scope = trio.CancelScope(shield=True)
         self._leaving = False
 
     # -- a transport
@@ -126,14 +127,19 @@ class Node:
         self.name = system.name
         self.dispatcher: Dispatcher = system._dispatcher
         self.incarnation = self._incarnation or system.env.incarnation()
-        self.codec = Codec(self._types, resolve=system.at, max_size=self.limits.max_message)
+        self.codec = self.new_codec()
         local = system._resolvers["actor"]
         system.install_resolver(
             "actor",
             lambda address: local(address) if address.node == self.name else self._remote(address),
         )
         self.directory.attach()
-        await system._nursery.start(self._run)
+        # Shielded, as the dispatcher: a cancellation from outside reaches the body of `async with`
+        # first, which may still talk to other nodes; then `detach` ends this.
+        opened = trio.Event()
+        system._nursery.start_soon(self._run, opened)
+        with trio.CancelScope(shield=True):
+            await opened.wait()
 
     async def detach(self) -> None:
         """The system is being left: say goodbye, and let go."""
@@ -151,7 +157,7 @@ class Node:
             link.incoming.lost()
             link.outgoing.lost(NodeDown(link.peer, "this system was left"))
 
-    async def _run(self, task_status: trio.TaskStatus[None]) -> None:
+    async def _run(self, opened: trio.Event) -> None:
         with self._scope:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
@@ -160,7 +166,7 @@ class Node:
                     if peer != self.name:
                         self._make_link(peer)
                         nursery.start_soon(self._dial, peer)
-                task_status.started()
+                opened.set()
 
     # -- connections
 
@@ -182,6 +188,14 @@ class Node:
             max_frame=limits.max_frame,
             number=number,
         )
+
+    def new_codec(self) -> Codec:
+        """What encodes and decodes this node's messages."""
+        return Codec(self._types, resolve=self.system.at, max_size=self.limits.max_message)
+
+    def new_incoming(self, peer: str, session: Session, outgoing: Outgoing) -> Incoming:
+        """The receiving side of a link, for one session."""
+        return Incoming(self, peer, session, outgoing)
 
     async def _dial(self, peer: str) -> None:
         """Call a peer whenever there is no connection.

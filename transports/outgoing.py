@@ -56,12 +56,11 @@ class Sent:
 class Door(SendWait):
     """A `send` that waits until its receiver may have one more message on the way."""
 
-    __slots__ = ("door", "payload")
+    __slots__ = ("door",)
 
-    def __init__(self, door: OrderedDict[Any, None], message: object, payload: bytes) -> None:
+    def __init__(self, door: OrderedDict[Any, bytes], message: object) -> None:
         super().__init__(None, message)  # type: ignore[arg-type] # no cell of this process
         self.door = door
-        self.payload = payload
 
     def abandoned(self) -> None:
         super().abandoned()
@@ -91,7 +90,7 @@ class Outgoing:
         self._wake = wake
         self._capacity = capacity
         self._on_the_way: dict[str, int] = {}
-        self._doors: dict[str, tuple[ActorRef, OrderedDict[Any, None]]] = {}
+        self._doors: dict[str, tuple[ActorRef, OrderedDict[Any, bytes]]] = {}
         self._queue: deque[tuple[bytes, Sent | None]] = deque()
         self._sent: dict[int, Sent] = {}
         self._asks: dict[int, Ask] = {}
@@ -128,12 +127,12 @@ class Outgoing:
         Raises:
             NotEncodable: it is none that can be sent.
         """
+        body = self.node.codec.encode_value(ask.message)
         if self._has_room(str(ref)):
-            self._post_ask(ref, ask)
+            self._post_ask(ref, ask, body)
             return
-        self.node.codec.encode_value(ask.message)
         ask.where = "waiting for room"
-        self._door(ref)[ask] = None
+        self._door(ref)[ask] = body
 
     def wait_for_room(self, ref: ActorRef, message: object, topic: str = "") -> Waiter:
         """A place in the queue of those who wait for room: its message is sent in its turn.
@@ -143,11 +142,11 @@ class Outgoing:
         door = self._door(ref)
         body = self.node.codec.encode_value(message)
         said = envelope.Publish(topic, body) if topic else envelope.Tell(ref.address.path, body)
-        waiter = Door(door, message, envelope.encode(said))
-        door[waiter] = None
+        waiter = Door(door, message)
+        door[waiter] = envelope.encode(said)
         return waiter
 
-    def _door(self, ref: ActorRef) -> OrderedDict[Any, None]:
+    def _door(self, ref: ActorRef) -> OrderedDict[Any, bytes]:
         return self._doors.setdefault(str(ref), (ref, OrderedDict()))[1]
 
     def on_the_way(self, ref: ActorRef) -> int:
@@ -162,10 +161,9 @@ class Outgoing:
             and not (waiting is not None and waiting[1])
         )
 
-    def _post_ask(self, ref: RemoteRef, ask: Ask) -> None:
+    def _post_ask(self, ref: RemoteRef, ask: Ask, body: bytes) -> None:
         now = self.node.dispatcher.timers.clock()
         remaining = None if ask.timeout is None else max(0.0, ask.deadline - now)
-        body = self.node.codec.encode_value(ask.message)
         self._last = number = self._last + 1
         self._asks[number] = ask
         self._numbers[ask] = number
@@ -241,13 +239,13 @@ class Outgoing:
                 and self._on_the_way.get(target, 0) < self.per_target
                 and len(self._queue) < self._capacity
             ):
-                waiter, _ = door.popitem(last=False)
+                waiter, encoded = door.popitem(last=False)
                 if waiter.waits is None or waiter.value is not PENDING:
                     continue
                 if isinstance(waiter, Ask):
-                    self._post_ask(ref, waiter)  # type: ignore[arg-type]
+                    self._post_ask(ref, waiter, encoded)  # type: ignore[arg-type]
                     continue
-                self._post(waiter.payload, Sent(ref, waiter.message, None))
+                self._post(encoded, Sent(ref, waiter.message, None))
                 waiter.resolve()
             if not door:
                 del self._doors[target]

@@ -20,8 +20,8 @@ class Event:
 
     number: 1, 2, ... in the order of the run. time: virtual seconds since it began. kind: `sent`:
     a frame left `node` for `peer`; `arrived`: it came to `peer`, so `node` is its sender there too;
-    `fault`: one fired; `node`: a node started, crashed, paused, ...; `actor`: a handler or hook began
-    or ended; `note`: what the run itself says. frame: the number that a frame has where it is sent
+    `fault`: one fired; `node`: a node started, crashed, paused, ...; `actor`: a handler or hook
+    began or ended; `note`: what the run itself says. frame: the number of a frame, where it is sent
     and where it arrives (twice, if a fault has doubled it; never, if it was lost); 0: no frame.
     fault: the identity of the fault that this event is, or was caused by; "": none.
     """
@@ -58,10 +58,12 @@ class Trace:
         text: str = "",
         frame: int = 0,
         fault: str = "",
+        detail: str = "",
     ) -> None:
-        """Note that something has happened now."""
+        """Note that something has happened now. detail: for people, and no part of the hash."""
         self.count += 1
-        self.events.append(Event(self.count, time, kind, node, peer, text, frame, fault))
+        shown = f"{text} {detail}" if detail else text
+        self.events.append(Event(self.count, time, kind, node, peer, shown, frame, fault))
         line = f"{time!r}|{kind}|{node}|{peer}|{text}|{frame}|{fault}\n"
         self._hash.update(line.encode("utf-8", "backslashreplace"))
 

@@ -1,0 +1,79 @@
+"""What `simulate` runs: an application on the nodes of a cluster, and the work that it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from actors import ActorSystem, Env
+from transports.node import Limits
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from transports.testing.cluster import SimulatedNode
+    from transports.testing.run import Run
+
+
+class Cluster:
+    """What an application sees of the cluster it runs on.
+
+    names: of its nodes. nodes: each by its name. client: an actor system that is connected with all
+    of them, and never crashes: the work is done from there.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self.names = run.names
+        self.nodes: Mapping[str, SimulatedNode] = run.nodes
+
+    @property
+    def client(self) -> ActorSystem:
+        """The system that work is done from."""
+        return self._run.client.system
+
+    def random(self, *key: str | int) -> Random:
+        """A random generator for this key: chance that belongs to the run's seed."""
+        return Env(self._run.dice.seed).random("application", *key)
+
+    def note(self, text: str) -> None:
+        """Write something into the trace. It belongs to the hash: no id() or default repr."""
+        self._run.note(text)
+
+    def sometimes(self, what: str) -> None:
+        """Count that something has happened: what no run ever counts was never tested."""
+        self._run.sometimes(what)
+
+
+class Application:
+    """Subclass this: one instance lives for one run.
+
+    nodes: how many nodes, unless `simulate` says so. limits: of each node. options: keywords for
+    each ActorSystem.
+    """
+
+    nodes: ClassVar[int] = 3
+    limits: ClassVar[Limits | None] = None
+    options: ClassVar[Mapping[str, Any]] = {}
+
+    async def start(self, node: SimulatedNode) -> None:
+        """Start the actors of one node, in `node.system`. Called again when it starts anew.
+
+        It runs as the program of that node would: it ends with the node. What it raises ends the
+        node, which is then started again.
+        """
+
+    async def work(self, cluster: Cluster) -> None:
+        """Let the cluster work while faults befall it. It must end, whatever they do.
+
+        An ask that fails is no reason to raise: that is what happens. What it raises fails the run.
+        """
+
+    async def recover(self, cluster: Cluster) -> None:
+        """Called when nothing goes wrong any more: now everything must succeed.
+
+        What it raises fails the run, and so does taking longer than `recover_within`.
+        """
+
+    def check(self, cluster: Cluster) -> None:
+        """At the end, when all is quiet: assert what must hold, whatever has happened."""

@@ -1,0 +1,261 @@
+"""The nodes of a simulated cluster: how they start, crash, stand still and start again."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from actors import Actor, ActorSystem, Env
+from actors.env import Clock
+from transports.testing.faults import PERIOD, Fault
+from transports.testing.observe import ObservedNode
+from transports.testing.tasks import Group
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from actors.cell import Cell
+    from transports.testing.network import Endpoint
+    from transports.testing.run import Run
+
+log = logging.getLogger("transports")
+
+CLIENT = "client"
+"""The node that a run's own work is done from: it never crashes, and is never paused."""
+
+RESTART_AFTER = 0.5
+"""Seconds until a node that has ended by itself is started again."""
+
+
+class NodeEnv(Env):
+    """The Env of one incarnation of a node: its own clock, seed and order of actors."""
+
+    def __init__(self, node: SimulatedNode, skew: Fault | None) -> None:
+        run = node.run
+        seed = run.dice.number("env", node.name, node.incarnation)
+        slices = (1, 3, 16, 64)[run.dice.number("slice", node.name) % 4]
+        super().__init__(seed, slice_messages=slices)
+        self._node = node
+        self._incarnation = node.incarnation
+        self._ahead = 0.0 if skew is None else skew.by
+        self._rate = 1.0 if skew is None else skew.rate
+
+    def clock(self) -> Clock:
+        """The node's own clock."""
+        true = super().clock()
+        if self._ahead == 0.0 and self._rate == 1.0:
+            return true
+        return lambda: self._ahead + self._rate * true()
+
+    def now(self) -> float:
+        """The time on the node's own clock."""
+        return self._ahead + self._rate * super().now()
+
+    def until(self, time: float) -> float:
+        """The first moment, on trio's clock, at which the node's own says `time` or more."""
+        if (self._ahead == 0.0 and self._rate == 1.0) or math.isinf(time):
+            return time
+        moment = (time - self._ahead) / self._rate
+        while self._ahead + self._rate * moment < time:
+            moment = math.nextafter(moment, math.inf)
+        return moment
+
+    def incarnation(self) -> int:
+        """How often the node has started."""
+        return self._incarnation
+
+    def constructed(self, actor: Actor) -> None:
+        """Watch it."""
+        self._node.run.observer.constructed(self._node, actor)
+
+    def ready(self) -> deque[Cell]:
+        """In an order of the scheduler's."""
+        return self._node.run.ready_queue(self._node.name, self._incarnation)
+
+
+class SimulatedNode:
+    """One node of a cluster, through all its incarnations.
+
+    name; system: the ActorSystem of its newest incarnation; incarnation: 1, and one more each time
+    that it starts; is_up: it runs and `Application.start` has returned; disk: a dict that outlives
+    it, for what an application would have written to a disk.
+    """
+
+    system: ActorSystem
+
+    def __init__(self, run: Run, name: str) -> None:
+        self.run = run
+        self.name = name
+        self.incarnation = 0
+        self.is_up = False
+        self.disk: dict[str, Any] = {}
+        self.gone = False
+        self.identities: dict[int, Any] = {}
+        self.ended = trio.Event()
+        self._group = Group(name)
+        self._endpoint: Endpoint | None = None
+        self._scope = trio.CancelScope()
+        self._leave = trio.Event()
+        self._paused: list[Fault] = []
+
+    def random(self, *key: str | int) -> Random:
+        """A random generator for this key, of this node."""
+        return Env(self.run.dice.seed).random("node", self.name, *key)
+
+    @property
+    def group(self) -> Group:
+        """The tasks of its newest incarnation."""
+        return self._group
+
+    # -- its life
+
+    def start(self) -> None:
+        """Start a new incarnation."""
+        run = self.run
+        self.incarnation += 1
+        self.gone = self.is_up = False
+        self.ended = trio.Event()
+        self._leave = trio.Event()
+        self._scope = trio.CancelScope()
+        self._group = Group(self.name)
+        self._endpoint = run.network.endpoint(self.name)
+        run.trace_node(self, "started", f"incarnation {self.incarnation}")
+        skew = None if run.healed else run.plan.on_start(self.name, self.incarnation)
+        if skew is not None:
+            run.fired(skew)
+        run.tasks.first(self._group)
+        run.nursery.start_soon(
+            self._live, self.incarnation, self._scope, self._endpoint, skew, self._leave, self.ended
+        )
+
+    async def _live(
+        self,
+        incarnation: int,
+        scope: trio.CancelScope,
+        endpoint: Endpoint,
+        skew: Fault | None,
+        leave: trio.Event,
+        ended: trio.Event,
+    ) -> None:
+        run = self.run
+        app = run.app
+        peers = [name for name in run.all_names if name != self.name]
+        node = ObservedNode(endpoint, peers=peers, incarnation=incarnation, limits=app.limits)
+        node.simulated = self
+        system = ActorSystem(self.name, transport=node, env=NodeEnv(self, skew), **app.options)
+        with scope:
+            try:
+                async with system:
+                    self.system = system
+                    self.identities = node.identities
+                    run.systems.append(system)
+                    system.spawn(Echo, name="simulation-echo")
+                    if self.name != CLIENT:
+                        await app.start(self)
+                    self.is_up = True
+                    run.changed()
+                    await leave.wait()
+                    self.is_up = False
+                run.trace_node(self, "left")
+            except Exception as error:
+                # What a real process would end with: whoever watches over it starts it again.
+                self.is_up = False
+                if run.over or self.gone:
+                    return
+                run.ended_by_itself(self, error)
+            finally:
+                ended.set()
+
+    def leave(self) -> None:
+        """Let it end in good order."""
+        self._leave.set()
+
+    def end(self) -> None:
+        """The run is over: cancel what is left of it."""
+        self._scope.cancel()
+        self._group.release()
+
+    def crash(self, silent: bool) -> None:
+        """It is gone at once: nothing of it gets out, and none of its tasks takes a step."""
+        assert self._endpoint is not None
+        self.gone = True
+        self.is_up = False
+        self.run.network.fence(self._endpoint, silent)
+        self._group.hold()
+        self.run.crashed.append((self._group, self._scope))
+        self.run.trace_node(self, "crashed")
+
+    def fence(self) -> None:
+        """It has ended by itself: nothing of it gets out any more."""
+        assert self._endpoint is not None
+        self.gone = True
+        self.run.network.fence(self._endpoint, silent=False)
+
+    def pause(self, fault: Fault) -> None:
+        """It stands still. What arrives for it waits."""
+        self._paused.append(fault)
+        self._group.hold()
+        self.run.trace_node(self, "paused")
+
+    def resume(self, fault: Fault) -> None:
+        """It goes on, unless another fault keeps it."""
+        if fault in self._paused:
+            self._paused.remove(fault)
+            if not self._paused and not self.gone:
+                self._group.release()
+                self.run.trace_node(self, "resumed")
+
+
+class Echo(Actor):
+    """In each node, to find out whether it can be reached."""
+
+    def receive(self, message: Any) -> Any:
+        return message
+
+
+async def befall(run: Run, names: Sequence[str]) -> None:
+    """Let faults befall nodes and links, at their times; until cancelled."""
+    links = [*names, CLIENT]
+    period = 0
+    while True:
+        for fault in run.plan.in_period(period, links):
+            await trio.sleep_until(fault.at)
+            run.nursery.start_soon(_one, run, fault)
+        period += 1
+        await trio.sleep_until(period * PERIOD)
+
+
+async def _one(run: Run, fault: Fault) -> None:
+    network = run.network
+    if fault.kind in ("crash", "pause"):
+        node = run.nodes.get(fault.where)
+        if node is None or node.gone or run.healed:
+            return
+        run.fired(fault)
+        if fault.kind == "crash":
+            node.crash(silent=run.dice.fraction("silent", fault.where, str(fault.at)) < 0.5)
+            await run.sleep_or_heal(fault.lasts)
+            node.start()
+        else:
+            node.pause(fault)
+            await run.sleep_or_heal(fault.lasts)
+            node.resume(fault)
+        return
+    one, arrow, other = fault.where.partition("<->")
+    ways = [fault.where] if not arrow else [f"{one}->{other}", f"{other}->{one}"]
+    if run.healed:
+        return
+    run.fired(fault)
+    is_slow = fault.kind == "slow"
+    for way in ways:
+        (network.slow if is_slow else network.part)(way, fault)
+    run.trace_link("slowed" if is_slow else "parted", ways[0], fault)
+    await run.sleep_or_heal(fault.lasts)
+    for way in ways:
+        (network.unslow if is_slow else network.unpart)(way, fault)
+    run.trace_link("healed", ways[0], fault)

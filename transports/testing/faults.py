@@ -1,0 +1,172 @@
+"""Faults: what can befall a simulated cluster, each with an identity that can be written down."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final, Literal
+
+import attrs
+
+from transports.testing.chance import Dice
+
+OnFrame = Literal["cut", "drop", "corrupt", "duplicate", "delay", "reorder"]
+FRAME_FAULTS: Final[tuple[OnFrame, ...]] = (
+    "cut", "drop", "corrupt", "duplicate", "delay", "reorder",
+)  # fmt: skip
+"""What befalls one frame; of several, the first one here. `cut`: its connection breaks. `drop`:
+it is lost. `corrupt`: one bit is flipped. `duplicate`: it arrives twice. `delay`: it is late, and
+so is all behind it. `reorder`: it is late, and what is behind it arrives before."""
+
+LINK_FAULTS: Final = ("part", "part-one-way", "slow")
+"""What befalls two nodes for a while: nothing passes; nothing passes from one to the other; all
+that passes from one to the other is late."""
+
+NODE_FAULTS: Final = ("crash", "pause", "skew")
+"""What befalls a node: it is gone at once, and starts anew later; it stands still for a while;
+its clock goes wrong from its start on."""
+
+ACTOR_FAULTS: Final = ("raise",)
+"""An actor fails, before or at the end of a handler, or in a hook."""
+
+KINDS: Final = (*FRAME_FAULTS, *LINK_FAULTS, *NODE_FAULTS, *ACTOR_FAULTS)
+
+
+@attrs.frozen
+class Fault:
+    """One fault. Its text is its identity: `Fault.parse(str(fault)) == fault`.
+
+    kind: of KINDS. where: `n1->n2` (frames and one way), `n1<->n2`, `n1`, or an actor's address.
+    what: the kind of frame (DATA, ACK, ...), or of step (receive, reply, started, ...). number: which
+    one, from 1; 0: faults that have a time. at: virtual seconds since the run began. lasts: seconds.
+    by: seconds late; the bit that flips; or the seconds that a clock is ahead. rate: of a clock.
+
+    Raises:
+        ValueError: a kind that there is not.
+    """
+
+    kind: str
+    where: str
+    what: str = ""
+    number: int = 0
+    at: float = 0.0
+    lasts: float = 0.0
+    by: float = 0.0
+    rate: float = 1.0
+
+    def __attrs_post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"{self.kind!r} is no kind of fault; there are {', '.join(KINDS)}")
+
+    def __str__(self) -> str:
+        parts = [self.kind, self.where]
+        if self.what:
+            parts.append(self.what)
+        if self.number:
+            parts.append(f"#{self.number}")
+        if self.at:
+            parts.append(f"at {self.at!r}")
+        if self.lasts:
+            parts.append(f"for {self.lasts!r}")
+        if self.by:
+            parts.append(f"by {self.by!r}")
+        if self.rate != 1.0:
+            parts.append(f"rate {self.rate!r}")
+        return " ".join(parts)
+
+    @classmethod
+    def parse(cls, text: str) -> Fault:
+        """The fault of a text as `str(fault)` writes it.
+
+        Raises:
+            ValueError: it is none.
+        """
+        match = _TEXT.fullmatch(text.strip())
+        if match is None:
+            raise ValueError(
+                f"{text!r} is no fault; one is written as 'drop n1->n2 DATA #17', "
+                "'crash n2 at 9.1 for 2.5' or 'raise actor://n2/bank receive #3'"
+            )
+        found = match.groupdict()
+        numbers = {
+            name: float(found[name]) for name in ("at", "lasts", "by", "rate") if found[name]
+        }
+        return cls(
+            found["kind"], found["where"], found["what"] or "", int(found["number"] or 0), **numbers
+        )
+
+
+_NUMBER = r"-?[0-9.]+(?:e[+-]?[0-9]+)?"
+_TEXT: Final = re.compile(
+    rf"(?P<kind>[a-z-]+) (?P<where>\S+)(?: (?P<what>[A-Za-z]+)(?= #))?(?: #(?P<number>[0-9]+))?"
+    rf"(?: at (?P<at>{_NUMBER}))?(?: for (?P<lasts>{_NUMBER}))?"
+    rf"(?: by (?P<by>{_NUMBER}))?(?: rate (?P<rate>{_NUMBER}))?"
+)
+
+
+def _is_rate(_: object, attribute: attrs.Attribute[float], value: float) -> None:
+    if not 0 <= value <= 1:
+        raise ValueError(f"{attribute.name} is a rate from 0 to 1, not {value!r}")
+
+
+def _rate(default: float) -> float:
+    return attrs.field(default=default, validator=_is_rate)
+
+
+@attrs.frozen(kw_only=True)
+class Faults:
+    """The rates of all kinds of faults, each from 0 to 1.
+
+    Of frames: cut, drop, corrupt, duplicate, delay, reorder: of each frame. Of nodes and of pairs
+    of nodes: part, part_one_way, slow, crash, pause: in each `PERIOD` seconds. skew: of each start
+    of a node. fail: of each step of an actor (a handler's begin and end, a hook's begin).
+
+    swarm: True: each kind is on or off by the seed, so that some runs have few kinds, and much of
+    each. (Groce et al., Swarm Testing, ISSTA 2012.)
+
+    Raises:
+        ValueError: a rate that is none.
+    """
+
+    cut: float = _rate(0.003)
+    drop: float = _rate(0.01)
+    corrupt: float = _rate(0.005)
+    duplicate: float = _rate(0.02)
+    delay: float = _rate(0.02)
+    reorder: float = _rate(0.02)
+    part: float = _rate(0.1)
+    part_one_way: float = _rate(0.1)
+    slow: float = _rate(0.1)
+    crash: float = _rate(0.05)
+    pause: float = _rate(0.05)
+    skew: float = _rate(0.5)
+    fail: float = _rate(0.01)
+    swarm: bool = True
+
+    @classmethod
+    def none(cls) -> Faults:
+        """No faults at all: a run on a network that is well."""
+        return cls(swarm=False, **dict.fromkeys(_NAMES, 0.0))
+
+    @classmethod
+    def only(cls, **rates: float) -> Faults:
+        """These kinds, at these rates, in every run; and no others."""
+        return cls(swarm=False, **{**dict.fromkeys(_NAMES, 0.0), **rates})
+
+    def rates(self, seed: int) -> Mapping[str, float]:
+        """The rate of each kind of fault, by its name in KINDS, in the run with that seed."""
+        dice = Dice(seed)
+        return {
+            kind: getattr(self, name)
+            if not self.swarm or dice.fraction("swarm", kind) < 0.5
+            else 0.0
+            for kind, name in zip(KINDS, _NAMES, strict=True)
+        }
+
+
+_NAMES: Final = tuple(
+    {"raise": "fail", "part-one-way": "part_one_way"}.get(kind, kind) for kind in KINDS
+)
+
+PERIOD: Final = 2.0
+"""Seconds in which a node, or a pair of nodes, has one fault of a kind at the most."""

@@ -1,0 +1,302 @@
+"""Watching the handlers of a simulated cluster: what they do is traced, failed, and judged."""
+
+from __future__ import annotations
+
+import struct
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+
+from actors import Actor
+from actors.actor import is_async
+from actors.context import Context
+from actors.errors import brief
+from transports.codec import Codec
+from transports.incoming import Incoming
+from transports.node import Node
+
+if TYPE_CHECKING:
+    from actors.cell import Cell
+    from transports.testing.cluster import SimulatedNode
+    from transports.testing.run import Run
+
+_HOOKS: Final = ("started", "stopped", "restarting")
+_MARK: Final = b"\xc1sim"
+"""Before the identity of a message, behind its body: 0xc1 is nothing in msgpack."""
+_NUMBER: Final = struct.Struct(">4sHQ")
+_MOST: Final = 4096
+
+
+class SimulatedFault(Exception):
+    """What an actor fails of, where a fault of kind `raise` befalls it."""
+
+
+@attrs.define(eq=False)
+class Identity:
+    """Of one message between nodes: who sent it, as the how-many-th; and to which actor."""
+
+    sender: str
+    number: int
+    message: Any
+    target: str = ""
+
+
+class IdentityCodec(Codec):
+    """Gives each message an identity that travels with it, so that a second copy is known as one.
+
+    It stands beside the session, whose numbers are what is to be judged.
+    """
+
+    node: ObservedNode
+
+    def encode_value(self, value: object, kind: Any = Any) -> bytes:
+        body = super().encode_value(value, kind)
+        return body + self.node.new_identity() if kind is Any else body
+
+    def decode_value(self, data: bytes, kind: Any = Any) -> Any:
+        if kind is not Any or data[-_NUMBER.size : -_NUMBER.size + 4] != _MARK:
+            return super().decode_value(data, kind)
+        value = super().decode_value(data[: -_NUMBER.size], kind)
+        if value.__class__ not in _SHARED:
+            _, sender, number = _NUMBER.unpack(data[-_NUMBER.size :])
+            self.node.decoded(value, sender, number)
+        return value
+
+
+_SHARED: Final = (bool, int, float, str, bytes, type(None))
+"""Values that may be one object in many messages: these go without."""
+
+
+class ObservedIncoming(Incoming):
+    """Notes for which actor a message was."""
+
+    def _put(self, cell: Cell, item: Any, sequence: int) -> None:
+        node = self._node
+        assert isinstance(node, ObservedNode)
+        found = node.identities.get(id(getattr(item, "message", item)))
+        if found is not None:
+            found.target = str(cell)
+        super()._put(cell, item, sequence)
+
+
+class ObservedNode(Node):
+    """A node whose messages have identities."""
+
+    simulated: SimulatedNode
+
+    def new_codec(self) -> Codec:
+        self.identities: OrderedDict[int, Identity] = OrderedDict()
+        codec = IdentityCodec(self._types, resolve=self.system.at, max_size=self.limits.max_message)
+        codec.node = self
+        return codec
+
+    def new_incoming(self, *args: Any) -> Incoming:
+        return ObservedIncoming(self, *args)
+
+    def new_identity(self) -> bytes:
+        """For a message that is sent now."""
+        sender = self.asker()
+        name = f"{self.name}.{self.incarnation}" if sender is None else str(sender)
+        number, index = self.simulated.run.observer.new_identity(name)
+        return _NUMBER.pack(_MARK, index, number)
+
+    def decoded(self, value: Any, sender: int, number: int) -> None:
+        """A message has come."""
+        name = self.simulated.run.observer.senders[sender]
+        self.identities[id(value)] = Identity(name, number, value)
+        if len(self.identities) > _MOST:
+            self.identities.popitem(last=False)
+
+
+@attrs.define(eq=False)
+class _Life:
+    """One incarnation of an actor. start: that of its node."""
+
+    node: SimulatedNode
+    start: int
+    address: str
+    incarnation: int
+    busy: int = 0
+
+
+class ObservedContext(Context):
+    """Lets the handlers that an actor becomes be watched too."""
+
+    __slots__ = ("observe",)
+
+    observe: Callable[[Callable[[Any], Any]], Callable[[Any], Any]]
+
+    def become(self, handler: Callable[[Any], Any]) -> None:
+        super().become(self.observe(handler))
+
+
+class Observer:
+    """Watches every handler and hook of a run.
+
+    It finds: two incarnations of an actor at work at once; a message between nodes that is
+    handled twice, or before one that its sender has sent to the same actor earlier.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._lives: dict[str, _Life] = {}
+        self._steps: dict[tuple[str, str], int] = {}
+        self._numbers: dict[str, int] = {}
+        self._indices: dict[str, int] = {}
+        self.senders: list[str] = []
+        self._handled: dict[tuple[str, str], OrderedDict[int, int]] = {}
+        self.handled = 0
+
+    def new_identity(self, sender: str) -> tuple[int, int]:
+        """The next number of a sender, and which one it is."""
+        index = self._indices.get(sender)
+        if index is None:
+            index = self._indices[sender] = len(self.senders)
+            self.senders.append(sender)
+        number = self._numbers[sender] = self._numbers.get(sender, 0) + 1
+        return number, index
+
+    # -- what is watched
+
+    def constructed(self, node: SimulatedNode, actor: Actor) -> None:
+        """A new incarnation of an actor was made: put us before its handlers."""
+        cell = actor.context._cell
+        address = str(cell)
+        life = _Life(node, node.incarnation, address, cell.incarnation)
+        before = self._lives.get(address)
+        if before is not None and before.start == node.incarnation and before.busy:
+            self._run.violated(
+                "one incarnation",
+                f"incarnation {life.incarnation} of {address} was made while a handler of "
+                f"incarnation {before.incarnation} ran",
+            )
+        self._lives[address] = life
+        if life.incarnation > 1:
+            self._run.note_actor(node, f"{_path(address)} incarnation {life.incarnation}")
+        context = ObservedContext(cell)
+        context.observe = lambda handler: self._watched(life, handler)
+        actor.context = context
+        try:
+            setattr(actor, "receive", self._watched(life, actor.receive))  # noqa: B010
+            for hook in _HOOKS:
+                if getattr(type(actor), hook) is not getattr(Actor, hook):
+                    setattr(actor, hook, self._watched_hook(life, hook, getattr(actor, hook)))
+        except AttributeError:
+            # A class with __slots__ has no room for it: its handlers are not seen.
+            return
+
+    def _watched(self, life: _Life, handler: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        if is_async(handler):
+
+            async def handle(message: Any) -> Any:
+                self._begins(life, message)
+                try:
+                    self._may_fail(life, "receive", message)
+                    result = await handler(message)
+                    self._may_fail(life, "reply", message)
+                except Exception as error:
+                    self._failed(life, error)
+                    raise
+                finally:
+                    life.busy -= 1
+                return result
+
+            return handle
+
+        def handle_plain(message: Any) -> Any:
+            self._begins(life, message)
+            try:
+                self._may_fail(life, "receive", message)
+                result = handler(message)
+                self._may_fail(life, "reply", message)
+            except Exception as error:
+                self._failed(life, error)
+                raise
+            finally:
+                life.busy -= 1
+            return result
+
+        return handle_plain
+
+    def _watched_hook(self, life: _Life, name: str, hook: Callable[..., Any]) -> Callable[..., Any]:
+        async def run(*args: Any) -> None:
+            run = self._run
+            run.note_actor(life.node, f"{_path(life.address)} {name}()")
+            try:
+                self._may_fail(life, name, None)
+                await hook(*args)
+            except Exception as error:
+                self._failed(life, error)
+                raise
+
+        return run
+
+    def _may_fail(self, life: _Life, step: str, message: Any) -> None:
+        run = self._run
+        if run.healed:
+            return
+        key = (life.address, step)
+        number = self._steps[key] = self._steps.get(key, 0) + 1
+        fault = run.plan.on_step(life.address, step, number)
+        if fault is not None:
+            run.fired(fault)
+            raise SimulatedFault(str(fault))
+
+    def _failed(self, life: _Life, error: Exception) -> None:
+        self._run.note_actor(life.node, f"{_path(life.address)} failed: {type(error).__name__}")
+
+    # -- what is judged
+
+    def _begins(self, life: _Life, message: Any) -> None:
+        run = self._run
+        life.busy += 1
+        self.handled += 1
+        node = life.node
+        if run.over or node.gone or life.start != node.incarnation:
+            return
+        newest = self._lives[life.address]
+        if newest is not life:
+            run.violated(
+                "one incarnation",
+                f"incarnation {life.incarnation} of {life.address} handles a message, "
+                f"though there is incarnation {newest.incarnation}",
+            )
+        what = brief(message, 60) if run.describes else ""
+        run.note_actor(node, f"{_path(life.address)} {type(message).__name__}", what)
+        identities = node.identities
+        found = identities.get(id(message)) if identities else None
+        if found is not None and found.message is message:
+            self._judge(life, found, message)
+
+    def _judge(self, life: _Life, found: Identity, message: Any) -> None:
+        key = (found.sender, f"{life.address}.{life.node.incarnation}")
+        handled = self._handled.get(key)
+        if handled is None:
+            handled = self._handled[key] = OrderedDict()
+        before = handled.get(found.number)
+        if before is not None:
+            if before != id(message):
+                self._run.violated(
+                    "at most once",
+                    f"{life.address} handles message {found.number} of {found.sender} twice: "
+                    f"{brief(message, 120)}",
+                )
+            return  # The same object: it was stashed, or is delivered again after a failure.
+        if found.target == life.address and handled:
+            last = next(reversed(handled))
+            if found.number < last:
+                self._run.violated(
+                    "order",
+                    f"{life.address} handles message {found.number} of {found.sender} after "
+                    f"message {last}: {brief(message, 120)}",
+                )
+        if found.target == life.address or not handled or found.number > next(reversed(handled)):
+            handled[found.number] = id(message)
+        if len(handled) > _MOST:
+            handled.popitem(last=False)
+
+
+def _path(address: str) -> str:
+    return address.partition("://")[2].partition("/")[2]

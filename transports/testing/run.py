@@ -1,0 +1,418 @@
+"""One run of a simulated cluster, from its first node to its verdict."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+import trio
+
+from actors import ActorError, ActorSystem
+from actors._trio_private import deterministic_scheduling
+from actors.testing.clock import VirtualClock
+from actors.testing.deadlock import Deadlock, run_virtually
+from transports import envelope, frames
+from transports.errors import DecodeError
+from transports.framing import HEADER
+from transports.testing.application import Application, Cluster
+from transports.testing.chance import Dice
+from transports.testing.cluster import CLIENT, RESTART_AFTER, SimulatedNode, befall
+from transports.testing.faults import Fault
+from transports.testing.network import Network
+from transports.testing.observe import Observer
+from transports.testing.plan import Plan
+from transports.testing.schedulers import Kind as SchedulerKind
+from transports.testing.schedulers import make_scheduler
+from transports.testing.tasks import Group, TaskControl
+from transports.testing.trace import Event, Trace
+
+if TYPE_CHECKING:
+    from actors.cell import Cell
+    from transports.testing.network import End
+
+MOST_STEPS: Final = 20_000_000
+
+
+class Violation(AssertionError):
+    """What must always hold did not. `oracle`: which promise it was."""
+
+    def __init__(self, oracle: str, text: str) -> None:
+        self.oracle = oracle
+        super().__init__(f"{oracle}: {text}")
+
+
+@attrs.frozen
+class Outcome:
+    """What a run came to.
+
+    error: what failed it, or None. hash: of its trace. fired: the faults, in order. counts: how
+    often each kind fired, and each `sometimes`. frames: that were sent. events: the last ones.
+    seconds: virtual ones. messages: that handlers have begun. unknown: messages that were in a node
+    when it crashed.
+    """
+
+    error: Exception | None
+    hash: str
+    fired: tuple[Fault, ...]
+    counts: dict[str, int]
+    frames: int
+    messages: int
+    seconds: float
+    unknown: int
+    events: tuple[Event, ...]
+    names: tuple[str, ...]
+
+    @property
+    def oracle(self) -> str:
+        """In one word, what failed; "": nothing."""
+        if self.error is None:
+            return ""
+        if isinstance(self.error, Violation):
+            return self.error.oracle
+        return type(self.error).__name__
+
+
+@attrs.frozen(kw_only=True)
+class Times:
+    """Virtual seconds.
+
+    work_within: that `work` may take. recover_within: from the end of all faults until every node
+    reaches every other one; the same again for `recover`; and again until all is quiet.
+    """
+
+    work_within: float = 600.0
+    recover_within: float = 120.0
+
+
+class Run:
+    """See the module. Made and run once."""
+
+    nursery: trio.Nursery
+    client: SimulatedNode
+
+    def __init__(
+        self,
+        app: Application,
+        names: tuple[str, ...],
+        seed: int,
+        plan: Plan,
+        times: Times,
+        scheduler: SchedulerKind = "fair",
+        describes: bool = False,
+    ) -> None:
+        self.app = app
+        self.names = names
+        self.all_names = (*names, CLIENT)
+        self.dice = Dice(seed)
+        self.plan = plan
+        self.times = times
+        self.describes = describes
+        self.trace = Trace()
+        self.network = Network(self)
+        self.observer = Observer(self)
+        self.scheduler = make_scheduler(scheduler, self.dice)
+        self.tasks = TaskControl(None if self.scheduler is None else self.scheduler.tasks)
+        self.nodes: dict[str, SimulatedNode] = {}
+        self.systems: list[ActorSystem] = []
+        self.crashed: list[tuple[Group, trio.CancelScope]] = []
+        self.over = False
+        self.error: Exception | None = None
+        self.unknown = 0
+        self._fired: list[Fault] = []
+        self._counts: Counter[str] = Counter()
+        self._clock = VirtualClock()
+        self._body = trio.CancelScope()
+        self._healed: trio.Event
+        self._changed: trio.Event
+
+    def run(self) -> Outcome:
+        """Run it."""
+        seed = self.dice.number("tasks")
+        with deterministic_scheduling(seed), _quiet():
+            try:
+                run_virtually(self._main, clock=self._clock)
+            except Exception as error:
+                self._fail(error)
+        return Outcome(
+            self.error,
+            self.trace.hash,
+            tuple(self._fired),
+            dict(self._counts),
+            self.network.frames,
+            self.observer.handled,
+            self._seconds,
+            self.unknown,
+            tuple(self.trace.events),
+            self.all_names,
+        )
+
+    # -- phases
+
+    _seconds = 0.0
+
+    async def _main(self) -> None:
+        trio.lowlevel.add_instrument(self.tasks)
+        self._healed = trio.Event()
+        self._changed = trio.Event()
+        async with trio.open_nursery() as nursery:
+            self.nursery = nursery
+            nursery.start_soon(self.network.run)
+            with self._body:
+                try:
+                    await self._phases()
+                except Deadlock:
+                    raise
+                except Exception as error:
+                    self._fail(error)
+            self._seconds = self.now()
+            self.over = True
+            # What is left of nodes ends here: all that counts has been counted.
+            self.tasks.open()
+            for group, scope in self.crashed:
+                scope.cancel()
+                group.release()
+            for node in self._all():
+                node.end()
+            nursery.cancel_scope.cancel()
+
+    async def _phases(self) -> None:
+        self.client = SimulatedNode(self, CLIENT)
+        for name in self.names:
+            self.nodes[name] = SimulatedNode(self, name)
+        cluster = Cluster(self)
+        self.client.start()
+        for name in self.names:
+            self.nodes[name].start()
+        self.nursery.start_soon(befall, self, self.names)
+        await self._until(lambda: self.client.is_up, "the client's node starts")
+        await self._within(self.times.work_within, self.app.work(cluster), "work() ends")
+        self._heal()
+        await self._until(self._all_up, "all nodes are up")
+        await self._within(
+            self.times.recover_within, self._echoes(), "every node reaches every other"
+        )
+        await self._within(self.times.recover_within, self.app.recover(cluster), "recover() ends")
+        await self._quiet_at_last()
+        self.app.check(cluster)
+        for node in reversed(self._all()):
+            node.leave()
+            await self._within(60.0, node.ended.wait(), f"node {node.name} can be left")
+        self._settle_accounts()
+
+    def _heal(self) -> None:
+        self._add("note", "", text="everything heals")
+        self._healed.set()
+        self.network.heal()
+
+    def _all(self) -> list[SimulatedNode]:
+        return [*self.nodes.values(), self.client]
+
+    def _all_up(self) -> bool:
+        return all(node.is_up for node in self._all())
+
+    async def _echoes(self) -> None:
+        for node in self._all():
+            for name in self.all_names:
+                while True:
+                    ref = node.system.at(f"actor://{name}/simulation-echo")
+                    try:
+                        await ref.ask(f"{node.name} to {name}", timeout=5)
+                    except ActorError:
+                        await trio.sleep(0.2)
+                    else:
+                        break
+
+    async def _quiet_at_last(self) -> None:
+        def is_quiet() -> bool:
+            return all(
+                (ledger := node.system.ledger).queued == 0 and ledger.in_flight == 0
+                for node in self._all()
+            )
+
+        until = self.now() + self.times.recover_within
+        while not is_quiet():
+            if self.now() > until:
+                left = "; ".join(f"{node.name}: {node.system.ledger}" for node in self._all())
+                raise Violation("liveness", f"messages are still under way: {left}")
+            await trio.sleep(0.25)
+
+    def _settle_accounts(self) -> None:
+        """The ledgers of all nodes, of those that crashed too."""
+        for system in self.systems:
+            ledger = system.ledger
+            if ledger.missing:
+                raise Violation(
+                    "ledger", f"{ledger.missing} messages of {system} are missing: {ledger}"
+                )
+            if any(node.system is system for node in self._all()):
+                if ledger.queued or ledger.in_flight:
+                    raise Violation("ledger", f"{system} was left with messages: {ledger}")
+            else:
+                self.unknown += ledger.queued + ledger.in_flight
+        left = self.tasks.left()
+        if left:
+            raise Violation("no leak", f"tasks are left of nodes that were left: {', '.join(left)}")
+
+    async def _within(self, seconds: float, awaitable: Awaitable[object], what: str) -> None:
+        with trio.move_on_after(seconds) as scope:
+            await awaitable
+        if scope.cancelled_caught:
+            raise Violation(
+                "liveness", f"it took longer than {seconds:g} virtual seconds until {what}"
+            )
+
+    async def _until(self, condition: Callable[[], bool], what: str) -> None:
+        async def wait() -> None:
+            while not condition():
+                await self._changed.wait()
+
+        await self._within(self.times.recover_within, wait(), what)
+
+    # -- what nodes and the network tell
+
+    @property
+    def healed(self) -> bool:
+        """Whether nothing goes wrong any more."""
+        return self._healed.is_set()
+
+    def now(self) -> float:
+        """Virtual seconds since the run began."""
+        return self._clock.current_time()
+
+    def changed(self) -> None:
+        """A node is up."""
+        changed, self._changed = self._changed, trio.Event()
+        changed.set()
+
+    async def sleep_or_heal(self, seconds: float) -> None:
+        """Sleep; less if everything heals meanwhile."""
+        with trio.move_on_after(seconds):
+            await self._healed.wait()
+
+    def ready_queue(self, name: str, incarnation: int) -> deque[Cell]:
+        """Where actors of a node wait for their turn."""
+        if self.scheduler is None:
+            return deque()
+        return self.scheduler.ready(name, incarnation)
+
+    def violated(self, oracle: str, text: str) -> None:
+        """An oracle has spoken: the run ends."""
+        self._fail(Violation(oracle, text))
+        self._body.cancel()
+
+    def ended_by_itself(self, node: SimulatedNode, error: Exception) -> None:
+        """A node's program has ended with an error: it is started again after a while."""
+        node.fence()
+        self.trace_node(node, "crashed", f"by itself: {_causes(error)}")
+        self._counts["node ended by itself"] += 1
+
+        async def again() -> None:
+            await trio.sleep(RESTART_AFTER)
+            node.start()
+
+        self.nursery.start_soon(again)
+
+    def _fail(self, error: Exception) -> None:
+        if self.error is None:
+            self.error = error
+            self._add("note", "", text=f"FAILED: {type(error).__name__}")
+
+    # -- the trace
+
+    def fired(self, fault: Fault) -> None:
+        """A fault has befallen something."""
+        self._fired.append(fault)
+        self._counts[fault.kind] += 1
+        node, _, peer = fault.where.replace("<->", "->").partition("->")
+        if "://" in node:
+            node = node.partition("://")[2].partition("/")[0]
+        self._add("fault", node, peer, str(fault), 0, str(fault))
+
+    def sent(self, end: End, text: str, number: int, fault: Fault | None, frame: bytes) -> None:
+        """A frame was sent."""
+        detail = _describe(frame) if self.describes else ""
+        self._add(
+            "sent", end.node, end.peer, text, number, "" if fault is None else str(fault), detail
+        )
+
+    def arrived(self, end: End, text: str, number: int, fault: Fault | None) -> None:
+        """A frame has arrived."""
+        self._add("arrived", end.node, end.peer, text, number, "" if fault is None else str(fault))
+
+    def note_actor(self, node: SimulatedNode, text: str, detail: str = "") -> None:
+        """A handler or hook."""
+        if not self.over and not node.gone:
+            self._add("actor", node.name, "", text, detail=detail)
+
+    def trace_node(self, node: SimulatedNode, what: str, more: str = "") -> None:
+        """A node has started, crashed, ..."""
+        self._add("node", node.name, "", f"{what} {more}".rstrip())
+
+    def trace_link(self, what: str, way: str, fault: Fault) -> None:
+        """A link was parted, slowed or healed."""
+        node, _, peer = way.partition("->")
+        self._add("node", node, peer, what, 0, str(fault))
+
+    def note(self, text: str) -> None:
+        """What the application says."""
+        self._add("note", "", text=text)
+
+    def sometimes(self, what: str) -> None:
+        """Count it."""
+        self._counts[what] += 1
+
+    def _add(
+        self,
+        kind: Any,
+        node: str,
+        peer: str = "",
+        text: str = "",
+        frame: int = 0,
+        fault: str = "",
+        detail: str = "",
+    ) -> None:
+        if not self.over:
+            self.trace.add(self.now(), kind, node, peer, text, frame, fault, detail)
+
+
+def _describe(frame: bytes) -> str:
+    """What a DATA frame carries, for people."""
+    payload = frame[HEADER.size :]
+    if payload[0] != frames.DATA:
+        return ""
+    try:
+        carried: Any = envelope.decode(payload[frames.DATA_HEADER.size :])
+    except DecodeError:
+        return ""
+    target = getattr(carried, "target", "") or getattr(carried, "path", "")
+    body = getattr(carried, "body", b"")
+    return f"{type(carried).__name__} {target} {len(body)} bytes".replace("  ", " ")
+
+
+def _causes(error: BaseException) -> str:
+    if isinstance(error, BaseExceptionGroup):
+        return ", ".join(_causes(each) for each in error.exceptions)
+    return type(error).__name__
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """What actors fail of is part of the run, and no news for the log."""
+    names = [
+        name
+        for name in logging.Logger.manager.loggerDict
+        if name.partition(".")[0] in ("actors", "supervision", "transports")
+    ]
+    loggers = [logging.getLogger(name) for name in names]
+    before = [(logger, logger.disabled) for logger in loggers]
+    for logger in loggers:
+        logger.disabled = True
+    try:
+        yield
+    finally:
+        for logger, disabled in before:
+            logger.disabled = disabled
