@@ -1,0 +1,330 @@
+"""One page that shows a failed run of a simulated cluster: its verdict, its faults, its messages.
+
+The diagram is a message sequence chart: a lifeline a node, time going down, an arrow a frame
+(ITU-T Z.120; Lamport's space-time diagrams, "Time, Clocks, and the Ordering of Events in a
+Distributed System", CACM 21(7), 1978).
+"""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from transports.testing.diagram_layout import GUTTER, Flight, Layout, Row, arrange, is_quiet
+from transports.testing.diagram_page import page
+from transports.testing.trace import Event
+
+_CHARACTER: Final = 6.1
+"""Mean width of one in a label; labels are cut by it, their whole text is one hover away."""
+_HEAD: Final = 8
+_LOSS: Final = 0.62
+"""How far to the next lifeline a lost frame gets."""
+
+
+def sequence_diagram(
+    events: Sequence[Event],
+    nodes: Sequence[str],
+    *,
+    title: str,
+    verdict: str,
+    command: str,
+    faults: Sequence[str] = (),
+) -> str:
+    """Draw a run as one HTML page that needs nothing from anywhere else.
+
+    events: in the order of the run, as `Trace.events` has them; if the first are gone, what they
+    would have told (who sent a frame, whether a node was up) is told by those that follow, or left
+    open. nodes: the lifelines from left to right; those that only events name come after them.
+    verdict: its first line is the headline. command: replays the run; the page offers it for copying.
+    faults: identities of the faults that fired, in order; without them, those that events name.
+    Any text is taken as text: it is escaped, and what cannot be printed is shown as Python's escape.
+    Equal arguments give an equal page.
+    """
+    layout = arrange(events, nodes)
+    headline, _, rest = verdict.strip().partition("\n")
+    parts = [f"<h1>{_escape(title)}</h1>", f'<div class="verdict"><p>{_escape(headline)}</p>']
+    if rest:
+        parts.append("<pre>" + "\n".join(map(_escape, rest.split("\n"))) + "</pre>")
+    parts.append(
+        f'</div>\n<div class="replay"><code id="command">{_escape(command)}</code>'
+        '<button id="copy" type="button">Copy</button></div>'
+    )
+    parts.extend(_fault_list(events, faults))
+    names = [f'<i style="width:{GUTTER - 12}px">seconds</i>']
+    names.extend(
+        f'<b style="left:{x}px;max-width:{layout.pitch - 16}px" title="{_escape(name)}">'
+        f"{_escape(name)}</b>"
+        for name, x in layout.columns.items()
+    )
+    return page(
+        title=_escape(title),
+        summary="\n".join(parts),
+        names="".join(names),
+        diagram=_diagram(layout),
+        end=_count(layout),
+        width=layout.width,
+    )
+
+
+def _fault_list(events: Sequence[Event], faults: Sequence[str]) -> Iterator[str]:
+    fired: dict[str, list[Event]] = {}
+    for event in events:
+        if event.fault:
+            fired.setdefault(event.fault, []).append(event)
+    listed = list(dict.fromkeys(faults or fired))
+    yield f"<h2>Faults that fired <small>{len(listed) or 'none'}</small></h2>"
+    if not listed:
+        return
+    yield '<ol class="faults">'
+    for identity in listed:
+        known = fired.get(identity, [])
+        first = next(
+            (event for event in known if event.kind == "fault"), known[0] if known else None
+        )
+        if first is None:
+            yield (
+                f'<li><span class="when"></span><span class="mono gone">{_escape(identity)}</span>'
+                '<span></span><span class="gone">before the first event shown</span></li>'
+            )
+            continue
+        where = f"{first.node} → {first.peer}" if first.peer else first.node
+        yield (
+            f'<li><span class="when">{first.time:.3f}</span>'
+            f'<a class="mono" href="#e{first.number}">{_escape(identity)}</a>'
+            f"<span>{_escape(where)}</span><span>{_escape(first.text)}</span></li>"
+        )
+    yield "</ol>"
+
+
+def _count(layout: Layout) -> str:
+    if not layout.rows:
+        return "No events."
+    first, last = layout.rows[0].event, layout.rows[-1].event
+    lost = sum(1 for flight in layout.flights if not flight.arrived)
+    missing = f"The first {first.number - 1:,} events are not shown. " if first.number > 1 else ""
+    return (
+        f"{missing}{len(layout.rows):,} events, {len(layout.flights):,} frames, {lost:,} of them "
+        f"never arrived; {_duration(last.time - first.time)} of virtual time."
+    )
+
+
+def _diagram(layout: Layout) -> str:
+    svg = [
+        f'<svg class="diagram" width="{layout.width}" height="{layout.height}" '
+        f'viewBox="0 0 {layout.width} {layout.height}" role="img" '
+        'aria-label="Message sequence diagram">'
+    ]
+    fine = any(abs(row.event.time - round(row.event.time, 3)) > 1e-7 for row in layout.rows)
+    before = math.nan
+    for row in layout.rows:
+        svg.extend(_strip(row, layout, "" if row.event.time == before else _clock(row, fine)))
+        before = row.event.time
+    for span in layout.spans:
+        if span.state != "absent" and span.bottom > span.top:
+            x = layout.columns[span.node]
+            svg.append(f'<path class="life {span.state}" d="M{x} {span.top}V{span.bottom}"/>')
+    struck = {flight.struck.event.number for flight in layout.flights if flight.struck is not None}
+    for flight in layout.flights:
+        svg.extend(_frame(flight, layout))
+    for row in layout.rows:
+        match row.event.kind:
+            case "fault" if row.event.number not in struck:
+                svg.extend(_fault(row, layout))
+            case "node":
+                svg.extend(_node(row, layout))
+            case "actor":
+                svg.extend(_actor(row, layout))
+            case "note":
+                x = layout.columns.get(row.event.node, GUTTER + 4)
+                text = _clip(row.event.text, layout.width - x - 16)
+                svg.append(f'<text class="note halo" x="{x + 8}" y="{row.y + 4}">{text}</text>')
+            case _:
+                pass
+    svg.append("</svg>")
+    return "\n".join(svg)
+
+
+def _strip(row: Row, layout: Layout, clock: str) -> Iterator[str]:
+    """What all rows have: a ground that tells the event on hover, the gap before, the time."""
+    if row.gap:
+        y = row.top - 15
+        yield f'<text class="pause" x="{GUTTER - 12}" y="{y + 4}">{_duration(row.gap)} later</text>'
+        yield f'<path class="still" d="M{GUTTER} {y}H{layout.width}"/>'
+    struck = " struck" if row.event.kind == "fault" else ""
+    yield (
+        f'<rect class="row{struck}" id="e{row.event.number}" y="{row.top}" width="{layout.width}" '
+        f'height="{row.bottom - row.top}">{_whole(row.event)}</rect>'
+    )
+    if clock:
+        yield f'<text class="time" x="{GUTTER - 12}" y="{row.y + 4}">{clock}</text>'
+
+
+def _frame(flight: Flight, layout: Layout) -> Iterator[str]:
+    event = flight.event
+    start, end = layout.columns[event.node], layout.columns[event.peer]
+    way = -1 if end < start else 1
+    quiet = " quiet" if is_quiet(event) else ""
+    yield f'<g class="frame{quiet}">{_whole(event)}'
+    room = min(abs(end - start), layout.pitch) - 20 or layout.pitch - 20
+    if flight.sent is None:
+        row = flight.arrived[0]
+        stub = end - way * 64
+        yield f'<path class="before" d="M{stub} {row.y}H{end - way * _HEAD}"/>'
+        yield _head(stub, row.y, end, row.y)
+        yield _label(end - way * (_HEAD + 4), row.y - 5, -way, _clip(event.text, room))
+        yield "</g>"
+        return
+    y = flight.sent.y
+    for turn, row in enumerate(flight.arrived):
+        if start == end:
+            line = f"M{start} {y}h24V{row.y}H{end + _HEAD}"
+            head = _head(end + 24, row.y, end, row.y)
+        else:
+            line = f"M{start} {y}L{end} {row.y}"
+            head = _head(start, y, end, row.y)
+        yield f'<path class="reach" d="{line}"/><path d="{line}"/>{head}'
+        if turn:
+            yield _label(end - way * 14, row.y - 6, -way, "again")
+    below = flight.struck is not None and flight.struck.y > y
+    if not flight.arrived:
+        x = round(start + way * _LOSS * min(abs(end - start) or layout.pitch, layout.pitch))
+        bottom = flight.struck.y if below and flight.struck is not None else y + 14
+        line = f"M{start} {y}L{x} {bottom}"
+        yield f'<path class="reach" d="{line}"/><path d="{line}"/>'
+        yield f'<path class="cross" d="M{x - 5} {bottom - 5}l10 10m0 -10l-10 10"/>'
+        if flight.struck is None or not below:
+            why = f"lost: {flight.fault}" if flight.fault else "never arrived"
+            kind = "why" if flight.fault else "lost"
+            yield _label(x + way * 11, bottom + 4, way, _clip(why, 260), kind)
+    elif flight.fault and flight.struck is None:
+        x, bottom = start + way * 12, y
+        yield _bolt(x, bottom, 3.5)
+    yield _label(start + way * 8, y - 5, way, _clip(event.text, room))
+    yield "</g>"
+    if flight.struck is not None:
+        yield from _strike(flight, flight.struck, flight.sent, layout)
+
+
+def _strike(flight: Flight, struck: Row, sent: Row, layout: Layout) -> Iterator[str]:
+    """The fault that met a frame, in its own row: on the arrow, or beside the cross."""
+    event = flight.event
+    start, end = layout.columns[event.node], layout.columns[event.peer]
+    way = -1 if end < start else 1
+    if not flight.arrived and struck.y > sent.y:
+        x = start + way * (_LOSS * min(abs(end - start) or layout.pitch, layout.pitch) + 18)
+    elif flight.arrived and sent.y < struck.y < flight.arrived[0].y:
+        along = (struck.y - sent.y) / (flight.arrived[0].y - sent.y)
+        x = start + along * (end - start)
+    else:
+        x = start
+    yield from _fault(struck, layout, round(x), way)
+
+
+def _fault(row: Row, layout: Layout, x: int | None = None, way: int = 1) -> Iterator[str]:
+    event = row.event
+    here, there = layout.columns.get(event.node), layout.columns.get(event.peer)
+    yield f'<g class="fault">{_whole(event)}'
+    if x is None:
+        x = GUTTER + 10 if here is None else here
+        if here is not None and there is not None:
+            yield f'<line x1="{here}" y1="{row.y}" x2="{there}" y2="{row.y}"/>'
+            x = (here + there) // 2
+    yield _bolt(x, row.y, 6)
+    length = (len(event.fault) + 2 + len(event.text)) * _CHARACTER + 12
+    if x + length > layout.width:
+        way = -1
+    elif x - length < GUTTER:
+        way = 1
+    identity = f'<tspan class="mono">{_clip(event.fault, 260)}</tspan>'
+    text = f'<tspan class="why" dx="8">{_clip(event.text, 420)}</tspan>'
+    yield _label(x + way * 12, row.y + 4, way, identity + text, "why halo")
+    yield "</g>"
+
+
+def _node(row: Row, layout: Layout) -> Iterator[str]:
+    event = row.event
+    x = layout.columns.get(event.node, GUTTER + 60)
+    word = event.text.split(maxsplit=1)[0] if event.text.strip() else ""
+    look = word if word in ("crashed", "paused", "parted") else ""
+    yield f'<g class="pill {look}">{_whole(event)}'
+    there = layout.columns.get(event.peer)
+    if there is not None:
+        yield f'<line x1="{x}" y1="{row.y}" x2="{there}" y2="{row.y}"/>'
+        x = (x + there) // 2
+    text = event.text if len(event.text) <= 26 else event.text[:25] + "…"
+    wide = round(len(text) * _CHARACTER) + 16
+    yield (
+        f'<rect x="{x - wide // 2}" y="{row.y - 10}" width="{wide}" height="20" rx="10"/>'
+        f'<text class="middle" x="{x}" y="{row.y + 4}">{_escape(text)}</text></g>'
+    )
+    if event.fault:
+        after = x + wide // 2 + 7
+        yield _label(after, row.y + 4, 1, _clip(event.fault, 200), "why mono halo")
+
+
+def _actor(row: Row, layout: Layout) -> Iterator[str]:
+    event = row.event
+    x = layout.columns.get(event.node, GUTTER)
+    done = " done" if event.text.startswith("end") else ""
+    text = _clip(event.text, layout.pitch - 24)
+    yield (
+        f'<g class="actor{done}">{_whole(event)}'
+        f'<rect class="reach" x="{x}" y="{row.top}" width="20" height="{row.bottom - row.top}"/>'
+        f'<circle cx="{x + 8}" cy="{row.y}" r="2.5"/>'
+        f'<text x="{x + 16}" y="{row.y + 4}">{text}</text></g>'
+    )
+
+
+def _label(x: float, y: int, way: int, text: str, look: str = "") -> str:
+    """`text`, which is escaped, beside x: to its right (1) or its left (-1)."""
+    classes = " ".join(filter(None, ("left" if way < 0 else "", look)))
+    return f'<text class="{classes}" x="{x}" y="{y}">{text}</text>'
+
+
+def _head(x1: int, y1: int, x2: int, y2: int) -> str:
+    length = math.hypot(x2 - x1, y2 - y1) or 1.0
+    dx, dy = (x2 - x1) / length, (y2 - y1) / length
+    back, down, half = x2 - dx * _HEAD, y2 - dy * _HEAD, 3.5
+    return (
+        f'<path class="head" d="M{x2} {y2}L{back - dy * half:.1f} {down + dx * half:.1f}'
+        f'L{back + dy * half:.1f} {down - dx * half:.1f}z"/>'
+    )
+
+
+def _bolt(x: float, y: int, half: float) -> str:
+    return f'<path class="bolt" d="M{x} {y - half}l{half} {half}l-{half} {half}l-{half} -{half}z"/>'
+
+
+def _whole(event: Event) -> str:
+    """All that is known of an event, for whoever holds the mouse still."""
+    where = f"{event.node} → {event.peer}" if event.peer else event.node
+    fault = f" · {event.fault}" if event.fault else ""
+    text = (
+        f"{event.time:.6f} s · {event.kind} · {where} · {event.text}{fault} · event {event.number}"
+    )
+    return f"<title>{_escape(text)}</title>"
+
+
+def _clock(row: Row, fine: bool) -> str:
+    whole = f"{row.event.time:.6f}"
+    return f"{whole[:-3]}<tspan> {whole[-3:]}</tspan>" if fine else whole[:-3]
+
+
+def _duration(seconds: float) -> str:
+    if seconds >= 60:
+        minutes, rest = divmod(round(seconds), 60)
+        return f"{minutes:,} min {rest} s"
+    return f"{seconds:.1f} s"
+
+
+def _clip(text: str, room: float) -> str:
+    most = max(4, int(room / _CHARACTER))
+    return _escape(text if len(text) <= most else text[: most - 1] + "…")
+
+
+def _escape(text: str) -> str:
+    """As HTML: also what would hide or reorder text (controls, lone surrogates, bidi marks)."""
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return html.escape(shown)
