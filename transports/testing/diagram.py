@@ -18,6 +18,7 @@ from transports.testing.trace import Event
 
 _CHARACTER: Final = 6.1
 """Mean width of one in a label; labels are cut by it, their whole text is one hover away."""
+_MONO: Final = 7.0
 _HEAD: Final = 8
 _LOSS: Final = 0.62
 """How far to the next lifeline a lost frame gets."""
@@ -37,9 +38,9 @@ def sequence_diagram(
     events: in the order of the run, as `Trace.events` has them; if the first are gone, what they
     would have told (who sent a frame, whether a node was up) is told by those that follow, or left
     open. nodes: the lifelines from left to right; those that only events name come after them.
-    verdict: its first line is the headline. command: replays the run; the page offers it for copying.
+    verdict: its first line is the headline. command: replays the run; the page offers to copy it.
     faults: identities of the faults that fired, in order; without them, those that events name.
-    Any text is taken as text: it is escaped, and what cannot be printed is shown as Python's escape.
+    Any text is taken as text: it is escaped, and what cannot be printed is shown as an escape.
     Equal arguments give an equal page.
     """
     layout = arrange(events, nodes)
@@ -63,7 +64,8 @@ def sequence_diagram(
         summary="\n".join(parts),
         names="".join(names),
         diagram=_diagram(layout),
-        end=_count(layout),
+        overview=_overview(layout),
+        end=f"<b>{_escape(headline)}</b>{_count(layout)}",
         width=layout.width,
     )
 
@@ -105,8 +107,20 @@ def _count(layout: Layout) -> str:
     lost = sum(1 for flight in layout.flights if not flight.arrived)
     missing = f"The first {first.number - 1:,} events are not shown. " if first.number > 1 else ""
     return (
-        f"{missing}{len(layout.rows):,} events, {len(layout.flights):,} frames, {lost:,} of them "
-        f"never arrived; {_duration(last.time - first.time)} of virtual time."
+        f"{missing}{len(layout.rows):,} events in {_duration(last.time - first.time)} of virtual "
+        f"time; {len(layout.flights):,} frames, {lost or 'none'} of them without an arrival."
+    )
+
+
+def _overview(layout: Layout) -> str:
+    """The faults and crashes as ticks on the window's edge, each a link."""
+    return "".join(
+        f'<a class="{"fault" if row.event.kind == "fault" else "crashed"}" '
+        f'style="top:{100 * row.top / layout.height:.2f}%" href="#e{row.event.number}" '
+        f'title="{_escape(row.event.fault or row.event.text)}"></a>'
+        for row in layout.rows
+        if row.event.kind == "fault"
+        or (row.event.kind == "node" and row.event.text.startswith("crashed"))
     )
 
 
@@ -167,7 +181,7 @@ def _frame(flight: Flight, layout: Layout) -> Iterator[str]:
     way = -1 if end < start else 1
     quiet = " quiet" if is_quiet(event) else ""
     yield f'<g class="frame{quiet}">{_whole(event)}'
-    room = min(abs(end - start), layout.pitch) - 20 or layout.pitch - 20
+    room = min(abs(end - start) or layout.pitch, 2 * layout.pitch) - 20
     if flight.sent is None:
         row = flight.arrived[0]
         stub = end - way * 64
@@ -232,14 +246,14 @@ def _fault(row: Row, layout: Layout, x: int | None = None, way: int = 1) -> Iter
             yield f'<line x1="{here}" y1="{row.y}" x2="{there}" y2="{row.y}"/>'
             x = (here + there) // 2
     yield _bolt(x, row.y, 6)
-    length = (len(event.fault) + 2 + len(event.text)) * _CHARACTER + 12
+    length = len(event.fault) * _MONO + len(event.text) * _CHARACTER + 24
     if x + length > layout.width:
         way = -1
     elif x - length < GUTTER:
         way = 1
     identity = f'<tspan class="mono">{_clip(event.fault, 260)}</tspan>'
     text = f'<tspan class="why" dx="8">{_clip(event.text, 420)}</tspan>'
-    yield _label(x + way * 12, row.y + 4, way, identity + text, "why halo")
+    yield _label(x + way * 12, row.y + 4, way, identity + text, "why")
     yield "</g>"
 
 
@@ -253,15 +267,15 @@ def _node(row: Row, layout: Layout) -> Iterator[str]:
     if there is not None:
         yield f'<line x1="{x}" y1="{row.y}" x2="{there}" y2="{row.y}"/>'
         x = (x + there) // 2
-    text = event.text if len(event.text) <= 26 else event.text[:25] + "…"
-    wide = round(len(text) * _CHARACTER) + 16
+    text = _clip(event.text, layout.pitch - 28)
+    # The fault stands in the pill: beside it, lines would run through it.
+    by = f'<tspan class="why mono" dx="7">{_clip(event.fault, 200)}</tspan>' if event.fault else ""
+    shown = min(len(event.text), int((layout.pitch - 28) / _CHARACTER))
+    wide = round(shown * _CHARACTER + (len(event.fault[:32]) * _MONO + 7 if by else 0)) + 18
     yield (
         f'<rect x="{x - wide // 2}" y="{row.y - 10}" width="{wide}" height="20" rx="10"/>'
-        f'<text class="middle" x="{x}" y="{row.y + 4}">{_escape(text)}</text></g>'
+        f'<text class="middle" x="{x}" y="{row.y + 4}">{text}{by}</text></g>'
     )
-    if event.fault:
-        after = x + wide // 2 + 7
-        yield _label(after, row.y + 4, 1, _clip(event.fault, 200), "why mono halo")
 
 
 def _actor(row: Row, layout: Layout) -> Iterator[str]:

@@ -25,10 +25,10 @@ _LEAD: Final = 72
 _TRAIL: Final = 150
 _WIDEST: Final = 290
 _NARROWEST: Final = 170
-_ALL_COLUMNS: Final = 920
+_ALL_COLUMNS: Final = 870
 _GAP_HEIGHT: Final = 30
 _HEIGHTS: Final = {"sent": 26, "arrived": 16, "actor": 16, "fault": 28, "node": 32, "note": 28}
-_QUIET_HEIGHTS: Final = {"sent": 18, "arrived": 11}
+_QUIET_HEIGHTS: Final = {"sent": 20, "arrived": 13}
 _CROSS_HEIGHT: Final = 20
 _BELOW_LABEL: Final = 6
 
@@ -59,8 +59,8 @@ class Row:
 class Flight:
     """One frame on its way. sent: None if it left before the first event shown.
 
-    arrived: none if it was lost, two if it was doubled. fault: the identity of the fault that struck
-    it, "" for none; struck: the row of that fault, if it has one.
+    arrived: none if it was lost, two if it was doubled. fault: the identity of the fault that
+    struck it, "" for none; struck: the row of that fault, if it has one.
     """
 
     sent: Row | None
@@ -131,7 +131,13 @@ def _rows(events: Sequence[Event]) -> tuple[Row, ...]:
     ended = {event.frame for event in events if event.kind in ("arrived", "fault")}
     rows: list[Row] = []
     top, before = 12, None
+    abreast: list[str] = []
     for event in events:
+        if rows and _beside(event, rows[-1].event) and event.node not in abreast:
+            abreast.append(event.node)
+            rows.append(attrs.evolve(rows[-1], event=event, gap=0.0))
+            continue
+        abreast = [event.node]
         gap = 0.0 if before is None or event.time - before < GAP else event.time - before
         if gap:
             top += _GAP_HEIGHT
@@ -147,6 +153,13 @@ def _rows(events: Sequence[Event]) -> tuple[Row, ...]:
         rows.append(Row(event, top, y, top + height, gap))
         top, before = top + height, event.time
     return tuple(rows)
+
+
+def _beside(event: Event, before: Event) -> bool:
+    """Whether both are plain changes of nodes at one moment: they share a strip."""
+    return event.time == before.time and all(
+        each.kind == "node" and not each.peer and not each.fault for each in (event, before)
+    )
 
 
 def _flights(rows: Sequence[Row]) -> tuple[Flight, ...]:

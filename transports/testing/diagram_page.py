@@ -1,4 +1,4 @@
-"""The page around a diagram: its styles, its script, its legend. Nothing of it comes from elsewhere."""
+"""The page around a diagram: its styles, its script, its legend. Nothing comes from elsewhere."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ body {
 }
 main { margin: 0 auto; }
 .summary { max-width: min(100%, calc(100vw - 5rem)); }
-code, .mono { font-family: ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; }
+code, pre, .mono {
+  font-family: ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace;
+}
 h1 { margin: 0 0 .9rem; font-size: 13px; font-weight: 500; color: var(--muted); }
 h2 { margin: 1.75rem 0 .4rem; font-size: 13px; font-weight: 600; }
 h2 small { font-size: inherit; font-weight: 400; color: var(--muted); }
@@ -42,7 +44,7 @@ h2 small { font-size: inherit; font-weight: 400; color: var(--muted); }
   border-radius: 6px;
 }
 .replay code {
-  flex: 1; padding: .2rem 0; font-size: 13px; overflow-wrap: anywhere; white-space: pre-wrap;
+  flex: 1; min-width: 0; padding: .25rem 0; font-size: 13px; white-space: pre; overflow-x: auto;
   user-select: all;
 }
 button {
@@ -52,8 +54,9 @@ button {
 }
 button:hover { border-color: var(--ink); }
 .faults {
-  display: grid; grid-template-columns: max-content max-content max-content 1fr; column-gap: 1.25rem;
-  max-height: 15.5rem; overflow: auto; margin: 0; padding: 0; list-style: none; font-size: 13px;
+  display: grid; grid-template-columns: repeat(3, max-content) 1fr; column-gap: 1.25rem;
+  max-height: 15.5rem; overflow: auto; margin: 0; padding: .35rem 0; list-style: none;
+  border: solid var(--hair); border-width: 1px 0; font-size: 13px;
 }
 .faults li {
   display: grid; grid-template-columns: subgrid; grid-column: 1 / -1; padding: .08rem 0;
@@ -82,7 +85,18 @@ button:hover { border-color: var(--ink); }
   left: 0; transform: none; text-align: right; font-style: normal; font-weight: 400;
   font-size: 12px; color: var(--muted);
 }
-.end { margin: .75rem 0 0; color: var(--muted); font-size: 13px; }
+.end {
+  margin: .75rem 0 0; border-left: 3px solid var(--lost); padding-left: .9rem;
+  color: var(--muted); font-size: 13px;
+}
+.end b { display: block; color: var(--ink); font-weight: 600; }
+.map { position: fixed; right: 0; top: 0; bottom: 0; width: 12px; }
+.map a {
+  position: absolute; right: 0; width: 10px; height: 3px; background: var(--fault);
+  border-radius: 1.5px 0 0 1.5px;
+}
+.map a.crashed { background: var(--lost); width: 6px; }
+.map a:hover { width: 12px; outline: 1px solid var(--ink); }
 
 .diagram { display: block; font-size: 11.5px; fill: var(--ink); }
 .diagram text { pointer-events: none; }
@@ -90,7 +104,7 @@ button:hover { border-color: var(--ink); }
 .row:hover { fill: var(--hover); }
 .row.struck { fill: var(--fault-tint); }
 .row:target { fill: var(--aim); }
-.time { fill: var(--muted); text-anchor: end; font-size: 11px; }
+.time { fill: var(--muted); text-anchor: end; font-size: 10.5px; }
 .time tspan { opacity: .6; }
 .pause { fill: var(--muted); text-anchor: end; font-size: 11px; font-style: italic; }
 .still { stroke: var(--life); stroke-dasharray: 1 4; }
@@ -112,6 +126,7 @@ button:hover { border-color: var(--ink); }
 .halo, .frame text, .actor text {
   paint-order: stroke; stroke: var(--paper); stroke-width: 4px; stroke-linejoin: round;
 }
+.fault text { paint-order: stroke; stroke: var(--fault-tint); stroke-width: 9px; }
 .left { text-anchor: end; }
 .middle { text-anchor: middle; }
 text.why, text .why { fill: var(--fault); }
@@ -122,6 +137,7 @@ text.why, text .why { fill: var(--fault); }
 .pill.crashed rect, .pill.parted rect { stroke: var(--lost); }
 .pill.crashed text, .pill.parted text { fill: var(--lost); }
 .pill.paused rect { stroke: var(--muted); stroke-dasharray: 4 3; }
+.pill text.middle .why { fill: var(--fault); }
 .pill line { stroke: var(--life); }
 .pill.parted line { stroke: var(--lost); stroke-dasharray: 6 4; }
 .actor circle { fill: var(--actor); stroke: var(--actor); stroke-width: 1.5; }
@@ -162,7 +178,7 @@ LEGEND: Final = """
 paused</span>
 <span><svg class="diagram" width="26" height="10"><path class="life crashed" d="M0 5H26"/></svg>\
 crashed</span>
-<span><svg class="diagram actor" width="26" height="10"><circle cx="5" cy="5" r="3"/></svg>\
+<span><svg class="diagram actor" width="8" height="10"><circle cx="4" cy="5" r="3"/></svg>\
 handler begins</span>
 <span><svg class="diagram actor done" width="8" height="10"><circle cx="4" cy="5" r="3"/></svg>\
 ends</span>
@@ -170,7 +186,9 @@ ends</span>
 """
 
 
-def page(*, title: str, summary: str, names: str, diagram: str, end: str, width: int) -> str:
+def page(
+    *, title: str, summary: str, names: str, diagram: str, overview: str, end: str, width: int
+) -> str:
     """Put the parts together. All but the texts of this module is HTML that is escaped already."""
     return f"""<!DOCTYPE html>
 <html lang="en">
@@ -191,6 +209,7 @@ def page(*, title: str, summary: str, names: str, diagram: str, end: str, width:
 {diagram}
 <p class="end">{end}</p>
 </main>
+<nav class="map" aria-label="Where faults and crashes are in the diagram">{overview}</nav>
 <script>{SCRIPT}</script>
 </body>
 </html>
