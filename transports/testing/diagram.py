@@ -12,7 +12,15 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from transports.testing.diagram_layout import GUTTER, Flight, Layout, Row, arrange, is_quiet
+from transports.testing.diagram_layout import (
+    GUTTER,
+    Flight,
+    Layout,
+    Row,
+    arrange,
+    is_frame,
+    is_quiet,
+)
 from transports.testing.diagram_page import page
 from transports.testing.trace import Event
 
@@ -48,8 +56,10 @@ def sequence_diagram(
     parts = [f"<h1>{_escape(title)}</h1>", f'<div class="verdict"><p>{_escape(headline)}</p>']
     if rest:
         parts.append("<pre>" + "\n".join(map(_escape, rest.split("\n"))) + "</pre>")
+    # A line breaks between the words of a command, not inside an option.
+    words = " ".join(f"<span>{_escape(word)}</span>" for word in command.split(" "))
     parts.append(
-        f'</div>\n<div class="replay"><code id="command">{_escape(command)}</code>'
+        f'</div>\n<div class="replay"><code id="command">{words}</code>'
         '<button id="copy" type="button">Copy</button></div>'
     )
     parts.extend(_fault_list(events, faults))
@@ -108,7 +118,7 @@ def _count(layout: Layout) -> str:
     missing = f"The first {first.number - 1:,} events are not shown. " if first.number > 1 else ""
     return (
         f"{missing}{len(layout.rows):,} events in {_duration(last.time - first.time)} of virtual "
-        f"time; {len(layout.flights):,} frames, {lost or 'none'} of them without an arrival."
+        f"time; {len(layout.flights):,} frames, {f'{lost:,} never' if lost else 'all'} arrived."
     )
 
 
@@ -143,19 +153,17 @@ def _diagram(layout: Layout) -> str:
     for flight in layout.flights:
         svg.extend(_frame(flight, layout))
     for row in layout.rows:
-        match row.event.kind:
-            case "fault" if row.event.number not in struck:
-                svg.extend(_fault(row, layout))
-            case "node":
-                svg.extend(_node(row, layout))
-            case "actor":
-                svg.extend(_actor(row, layout))
-            case "note":
-                x = layout.columns.get(row.event.node, GUTTER + 4)
-                text = _clip(row.event.text, layout.width - x - 16)
-                svg.append(f'<text class="note halo" x="{x + 8}" y="{row.y + 4}">{text}</text>')
-            case _:
-                pass
+        kind = row.event.kind
+        if kind == "fault":
+            svg.extend([] if row.event.number in struck else _fault(row, layout))
+        elif kind == "node":
+            svg.extend(_node(row, layout))
+        elif kind == "actor":
+            svg.extend(_actor(row, layout))
+        elif not is_frame(row.event):
+            x = layout.columns.get(row.event.node, GUTTER)
+            text = _clip(row.event.text, layout.width - x - 20)
+            svg.append(f'<text class="note halo" x="{x + 10}" y="{row.y + 4}">{text}</text>')
     svg.append("</svg>")
     return "\n".join(svg)
 
@@ -201,20 +209,19 @@ def _frame(flight: Flight, layout: Layout) -> Iterator[str]:
         yield f'<path class="reach" d="{line}"/><path d="{line}"/>{head}'
         if turn:
             yield _label(end - way * 14, row.y - 6, -way, "again")
-    below = flight.struck is not None and flight.struck.y > y
+    struck = flight.struck if flight.struck is not None and flight.struck.y > y else None
     if not flight.arrived:
-        x = round(start + way * _LOSS * min(abs(end - start) or layout.pitch, layout.pitch))
-        bottom = flight.struck.y if below and flight.struck is not None else y + 14
+        x = _loss(start, end, layout)
+        bottom = y + 14 if struck is None else struck.y
         line = f"M{start} {y}L{x} {bottom}"
         yield f'<path class="reach" d="{line}"/><path d="{line}"/>'
         yield f'<path class="cross" d="M{x - 5} {bottom - 5}l10 10m0 -10l-10 10"/>'
-        if flight.struck is None or not below:
+        if struck is None:
             why = f"lost: {flight.fault}" if flight.fault else "never arrived"
             kind = "why" if flight.fault else "lost"
             yield _label(x + way * 11, bottom + 4, way, _clip(why, 260), kind)
     elif flight.fault and flight.struck is None:
-        x, bottom = start + way * 12, y
-        yield _bolt(x, bottom, 3.5)
+        yield _bolt(start + way * 12, y, 3.5)
     yield _label(start + way * 8, y - 5, way, _clip(event.text, room))
     yield "</g>"
     if flight.struck is not None:
@@ -226,35 +233,45 @@ def _strike(flight: Flight, struck: Row, sent: Row, layout: Layout) -> Iterator[
     event = flight.event
     start, end = layout.columns[event.node], layout.columns[event.peer]
     way = -1 if end < start else 1
+    x: float = start
     if not flight.arrived and struck.y > sent.y:
-        x = start + way * (_LOSS * min(abs(end - start) or layout.pitch, layout.pitch) + 18)
+        x = _loss(start, end, layout) + way * 18
+        if not _fits(struck.event, x, way, layout):
+            x, way = start - way * 14, -way
     elif flight.arrived and sent.y < struck.y < flight.arrived[0].y:
-        along = (struck.y - sent.y) / (flight.arrived[0].y - sent.y)
-        x = start + along * (end - start)
-    else:
-        x = start
-    yield from _fault(struck, layout, round(x), way)
+        x += (end - start) * (struck.y - sent.y) / (flight.arrived[0].y - sent.y)
+    yield from _mark(struck, round(x), way, layout)
 
 
-def _fault(row: Row, layout: Layout, x: int | None = None, way: int = 1) -> Iterator[str]:
+def _fault(row: Row, layout: Layout) -> Iterator[str]:
+    """A fault of no frame: at its node, or between its nodes."""
+    here = layout.columns.get(row.event.node, GUTTER + 10)
+    there = layout.columns.get(row.event.peer, here)
+    if here != there:
+        yield f'<g class="fault"><line x1="{here}" y1="{row.y}" x2="{there}" y2="{row.y}"/></g>'
+    yield from _mark(row, (here + there) // 2, 1, layout)
+
+
+def _mark(row: Row, x: int, way: int, layout: Layout) -> Iterator[str]:
     event = row.event
-    here, there = layout.columns.get(event.node), layout.columns.get(event.peer)
-    yield f'<g class="fault">{_whole(event)}'
-    if x is None:
-        x = GUTTER + 10 if here is None else here
-        if here is not None and there is not None:
-            yield f'<line x1="{here}" y1="{row.y}" x2="{there}" y2="{row.y}"/>'
-            x = (here + there) // 2
-    yield _bolt(x, row.y, 6)
-    length = len(event.fault) * _MONO + len(event.text) * _CHARACTER + 24
-    if x + length > layout.width:
-        way = -1
-    elif x - length < GUTTER:
-        way = 1
+    if not _fits(event, x, way, layout):
+        way = -way if _fits(event, x, -way, layout) else 1
     identity = f'<tspan class="mono">{_clip(event.fault, 260)}</tspan>'
-    text = f'<tspan class="why" dx="8">{_clip(event.text, 420)}</tspan>'
+    text = f'<tspan dx="8">{_clip(event.text, 420)}</tspan>'
+    yield f'<g class="fault">{_whole(event)}{_bolt(x, row.y, 6)}'
     yield _label(x + way * 12, row.y + 4, way, identity + text, "why")
     yield "</g>"
+
+
+def _fits(event: Event, x: float, way: int, layout: Layout) -> bool:
+    length = len(event.fault) * _MONO + len(event.text) * _CHARACTER + 24
+    return x + length <= layout.width if way > 0 else x - length >= GUTTER
+
+
+def _loss(start: int, end: int, layout: Layout) -> int:
+    """How far a lost frame gets: not to the next lifeline."""
+    reach = round(_LOSS * min(abs(end - start) or layout.pitch, layout.pitch))
+    return start - reach if end < start else start + reach
 
 
 def _node(row: Row, layout: Layout) -> Iterator[str]:

@@ -23,7 +23,7 @@ GUTTER: Final = 92
 """Width of the column of times."""
 _LEAD: Final = 72
 _TRAIL: Final = 150
-_WIDEST: Final = 290
+_WIDEST: Final = 330
 _NARROWEST: Final = 170
 _ALL_COLUMNS: Final = 870
 _GAP_HEIGHT: Final = 30
@@ -99,7 +99,7 @@ class Layout:
 
 def is_frame(event: Event) -> bool:
     """Whether it is an end of an arrow."""
-    return event.kind in ("sent", "arrived") and event.peer != ""
+    return event.kind in ("sent", "arrived") and event.node != "" and event.peer != ""
 
 
 def is_quiet(event: Event) -> bool:
@@ -128,7 +128,13 @@ def arrange(events: Sequence[Event], nodes: Sequence[str]) -> Layout:
 def _rows(events: Sequence[Event]) -> tuple[Row, ...]:
     sent = {event.frame for event in events if event.kind == "sent"}
     # A lost frame ends beside the row of the fault that struck it; without one, it needs the room.
-    ended = {event.frame for event in events if event.kind in ("arrived", "fault")}
+    ended: set[int] = set()
+    later: set[int] = set()
+    for event in reversed(events):
+        if event.kind == "sent" and event.frame in later:
+            ended.add(event.frame)
+        elif event.kind in ("arrived", "fault"):
+            later.add(event.frame)
     rows: list[Row] = []
     top, before = 12, None
     abreast: list[str] = []

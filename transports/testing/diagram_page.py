@@ -16,7 +16,7 @@ STYLE: Final = """
 @media (prefers-color-scheme: dark) {
   :root {
     --paper: #15181c; --raised: #1d2126; --ink: #dde1e6; --muted: #929ca6; --hair: #2a2f36;
-    --hover: #1e2329; --life: #566069; --frame: #86b4e2; --quiet: #48515a; --quiet-text: #85909a;
+    --hover: #1e2329; --life: #566069; --frame: #86b4e2; --quiet: #535d67; --quiet-text: #85909a;
     --lost: #f27d72; --fault: #c49af0; --fault-tint: #221c2b; --aim: #382a49; --actor: #64c4ae;
   }
 }
@@ -44,9 +44,9 @@ h2 small { font-size: inherit; font-weight: 400; color: var(--muted); }
   border-radius: 6px;
 }
 .replay code {
-  flex: 1; min-width: 0; padding: .25rem 0; font-size: 13px; white-space: pre; overflow-x: auto;
-  user-select: all;
+  flex: 1; min-width: 0; padding: .2rem 0; font-size: 13px; white-space: pre-wrap; user-select: all;
 }
+.replay span { display: inline-block; max-width: 100%; overflow-wrap: anywhere; }
 button {
   flex: none; min-width: 4.5rem; padding: .25rem .7rem; font: inherit; font-size: 13px;
   color: var(--ink); background: var(--paper); border: 1px solid var(--life); border-radius: 4px;
@@ -92,11 +92,10 @@ button:hover { border-color: var(--ink); }
 .end b { display: block; color: var(--ink); font-weight: 600; }
 .map { position: fixed; right: 0; top: 0; bottom: 0; width: 12px; }
 .map a {
-  position: absolute; right: 0; width: 10px; height: 3px; background: var(--fault);
-  border-radius: 1.5px 0 0 1.5px;
+  position: absolute; right: 0; width: 9px; height: 2px; background: var(--fault); opacity: .75;
 }
-.map a.crashed { background: var(--lost); width: 6px; }
-.map a:hover { width: 12px; outline: 1px solid var(--ink); }
+.map a.crashed { background: var(--lost); width: 5px; }
+.map a:hover { width: 12px; height: 4px; opacity: 1; }
 
 .diagram { display: block; font-size: 11.5px; fill: var(--ink); }
 .diagram text { pointer-events: none; }
