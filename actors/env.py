@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from actors.cell import Cell
 
 Clock = Callable[[], float]
+Random = random.Random
 
 MOST_AT_ONCE: Final = 64
 """Messages that may run between two looks at the clock: the clock then costs 1 ns a message."""

@@ -9,8 +9,7 @@ from actors import ActorSystem, Env
 from transports.node import Limits
 
 if TYPE_CHECKING:
-    from random import Random
-
+    from actors.env import Random
     from transports.testing.cluster import SimulatedNode
     from transports.testing.run import Run
 

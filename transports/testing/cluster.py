@@ -17,9 +17,8 @@ from transports.testing.observe import ObservedNode
 from transports.testing.tasks import Group
 
 if TYPE_CHECKING:
-    from random import Random
-
     from actors.cell import Cell
+    from actors.env import Random
     from transports.testing.network import Endpoint
     from transports.testing.run import Run
 

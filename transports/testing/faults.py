@@ -37,9 +37,10 @@ class Fault:
     """One fault. Its text is its identity: `Fault.parse(str(fault)) == fault`.
 
     kind: of KINDS. where: `n1->n2` (frames and one way), `n1<->n2`, `n1`, or an actor's address.
-    what: the kind of frame (DATA, ACK, ...), or of step (receive, reply, started, ...). number: which
-    one, from 1; 0: faults that have a time. at: virtual seconds since the run began. lasts: seconds.
-    by: seconds late; the bit that flips; or the seconds that a clock is ahead. rate: of a clock.
+    what: the kind of frame (DATA, ACK, ...), or of step (receive, reply, started, ...).
+    number: which one, from 1; 0: faults that have a time. at: virtual seconds since the run began.
+    lasts: seconds. by: seconds late; the bit that flips; or the seconds that a clock is ahead.
+    rate: of a clock.
 
     Raises:
         ValueError: a kind that there is not.

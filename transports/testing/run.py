@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterator
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
     from actors.cell import Cell
     from transports.testing.network import End
 
-MOST_STEPS: Final = 20_000_000
+COLLECT_EVERY: Final = 50_000
+"""Frames between two runs of the garbage collector: the same ones in each run."""
 
 
 class Violation(AssertionError):
@@ -334,6 +336,8 @@ class Run:
 
     def sent(self, end: End, text: str, number: int, fault: Fault | None, frame: bytes) -> None:
         """A frame was sent."""
+        if number % COLLECT_EVERY == 0:
+            gc.collect()
         detail = _describe(frame) if self.describes else ""
         self._add(
             "sent", end.node, end.peer, text, number, "" if fault is None else str(fault), detail

@@ -1,7 +1,7 @@
 """In which order tasks and actors run, in a simulated cluster.
 
-Trio lets each task that can run take one step in each pass, and actors take their turns in the order
-in which they got messages. Some races need less fairness than that: one that is always late.
+Trio lets each task that can run take one step in each pass, and actors take their turns in the
+order in which they got messages. Some races need less fairness than that: one that is always late.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ DEMOTE: Final = 0.005
 """Chance that a step is one at which priorities change."""
 
 MOST_IN_A_ROW: Final = 256
-"""Steps of one task before it is demoted: one that polls must not keep others from what it polls."""
+"""Steps of one task before it is demoted: one that polls must let others run."""
 
 
 class Order(Protocol):
@@ -54,7 +54,7 @@ def make_scheduler(kind: Kind, dice: Dice) -> Order | None:
 
 
 class RandomWalk:
-    """Each task that can run does so in about every other pass; of the ready actors, any is next."""
+    """Each task that can run does so in about every other pass; any ready actor is next."""
 
     def __init__(self, dice: Dice) -> None:
         self._dice = dice
@@ -103,8 +103,8 @@ class Prioritized:
     """PCT: each task and each actor has a random priority, and the highest that can run does so.
 
     At random steps the running one gets the lowest priority of all. A race that needs d such steps
-    is found with a chance that falls with d only, not with the length of the run. (Burckhardt et al.,
-    A Randomized Scheduler with Probabilistic Guarantees of Finding Bugs, ASPLOS 2010.)
+    is found with a chance that falls with d only, not with the length of the run. (Burckhardt et
+    al., A Randomized Scheduler with Probabilistic Guarantees of Finding Bugs, ASPLOS 2010.)
     """
 
     def __init__(self, dice: Dice) -> None:

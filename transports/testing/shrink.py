@@ -13,8 +13,8 @@ def shrink(
 ) -> tuple[list[T], int]:
     """A list of which no single item can be left out, in at most `most` tries; and the tries made.
 
-    Delta debugging (Zeller and Hildebrandt, Simplifying and Isolating Failure-Inducing Input, 2002):
-    ever smaller parts are left out, for as long as it still fails without them. items itself fails.
+    Delta debugging (Zeller and Hildebrandt, Simplifying and Isolating Failure-Inducing Input,
+    2002): ever smaller parts are left out, as long as it still fails without them. `items` fails.
     """
     kept = list(items)
     tries = 0

@@ -64,7 +64,7 @@ class Simulation:
     """Everything that decides a run. Equal ones run equally, in any process.
 
     recipe: an Application class. nodes: how many. seed: an int. faults: rates, or an exact list.
-    scheduler: see `schedulers`. times: bounds, in virtual seconds. name: as the command line has it.
+    scheduler: see `schedulers`. times: bounds, in virtual seconds. name: as for `trouper`.
 
     Raises:
         ValueError, TypeError: one of them is none.
@@ -123,8 +123,7 @@ class Simulation:
             return True
 
         if not still_fails(outcome.fired):
-            # A run with some faults listed is not always the one in which they were drawn: what a
-            # fault that did not fire had decided (a swarm, a skew) has no place in a list.
+            # The application is not the same in each run: then there is nothing to be found.
             return self, outcome
         shrink(outcome.fired, still_fails, most)
         return best[0]
@@ -182,9 +181,9 @@ def simulate(
 
     Nodes are whole `ActorSystem`s, connected by `Node` over a network in memory, in virtual time.
     First the application works while faults befall frames, links, nodes and actors; then everything
-    heals, and it must become live again. What it does is judged all the while: by the ledgers of all
-    nodes, by the order of messages and that none is handled twice, by the incarnations of each actor,
-    by what is left behind, and by the application's own `check`.
+    heals, and it must become live again. What it does is judged all the while: by the ledgers of
+    all nodes, by the order of messages and that none is handled twice, by the incarnations of each
+    actor, by what is left behind, and by the application's own `check`.
 
     The same arguments give the same run, event by event, in another process too; the outcome's
     `hash` says so. What a run does must come from them alone: an application takes time from trio,
@@ -192,8 +191,8 @@ def simulate(
 
     app: an Application class. nodes: n1, n2, ...; None: what the application says. faults: rates;
     None: those of `Faults()`; or an exact list, as a run or a shrunk one has reported it.
-    shrinks: if it fails, look for as few faults as are enough. page: if it fails, write a page with a
-    diagram of its last events there.
+    shrinks: if it fails, look for as few faults as are enough. page: if it fails, write a page with
+    a diagram of its last events there.
 
     It is a plain function, for a plain test: it calls `trio.run`.
 
