@@ -299,7 +299,7 @@ def _actor(row: Row, layout: Layout) -> Iterator[str]:
     event = row.event
     x = layout.columns.get(event.node, GUTTER)
     done = " done" if event.text.startswith("end") else ""
-    text = _clip(event.text, layout.pitch - 24)
+    text = _clip(event.text, min(layout.pitch, layout.width - x) - 24)
     yield (
         f'<g class="actor{done}">{_whole(event)}'
         f'<rect class="reach" x="{x}" y="{row.top}" width="20" height="{row.bottom - row.top}"/>'

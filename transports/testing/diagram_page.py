@@ -110,7 +110,7 @@ button:hover { border-color: var(--ink); }
 .life { fill: none; pointer-events: none; }
 .life.up { stroke: var(--life); stroke-width: 1.5; }
 .life.paused { stroke: var(--muted); stroke-width: 1.5; stroke-dasharray: 7 5; }
-.life.crashed { stroke: var(--lost); stroke-width: 1.5; stroke-dasharray: 1.5 5; }
+.life.crashed { stroke: var(--lost); stroke-width: 2; stroke-dasharray: 2 5; }
 .frame path { stroke: var(--frame); stroke-width: 1.25; fill: none; }
 .frame .head { fill: var(--frame); stroke: none; }
 .frame .reach { stroke: transparent; stroke-width: 9; }
