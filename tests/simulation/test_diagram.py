@@ -165,7 +165,17 @@ def test_a_lost_frame_says_which_fault_it_met() -> None:
     (cross,) = of(by_row, "cross")
     row = arrange(list(trace.events), NODES).rows[5]
     assert row.event.fault == "loss-2"
-    assert row.top < int(cross.get("d", "").split("l")[0].split()[1]) + 5 < row.bottom
+    assert int(cross.get("d", "").split("l")[0].split()[1]) + 5 == row.y
+
+
+def test_a_frame_that_a_fault_has_only_held_up_says_so_too() -> None:
+    trace = started()
+    trace.add(0.1, "sent", "a", "b", "put", 1)
+    trace.add(0.9, "arrived", "a", "b", "put", 1, "slow-1")
+    (frame,) = of(svg(draw(trace)), "frame")
+    assert "putslow-1" in texts(frame)
+    assert len(of(frame, "bolt")) == 1
+    assert of(frame, "cross") == []
 
 
 def test_a_fault_told_before_the_frame_that_it_drops_is_named_in_both_places() -> None:
@@ -219,7 +229,7 @@ def test_a_lifeline_shows_when_its_node_was_down_or_paused() -> None:
     trace = started()
     changes = [("a", "crashed"), ("b", "paused"), ("a", "started"), ("b", "resumed"), ("c", "left")]
     for at, (node, text) in enumerate(changes, 1):
-        trace.add(float(at), "node", node, text=f"{text} at {at}")
+        trace.add(float(at), "node", node, text=f"{text}: at {at}")
     layout = arrange(list(trace.events), NODES)
     states = {node: [span.state for span in layout.spans if span.node == node] for node in NODES}
     assert states == {
@@ -250,10 +260,10 @@ def test_what_a_node_was_before_the_first_event_kept_is_told_by_its_first_change
 
 def test_long_silences_are_told_and_short_ones_are_not() -> None:
     trace = started()
-    for time in (0.4, 3.6, 130.0):
+    for time in (0.4, 3.6, 130.0, 7630.0):
         trace.add(time, "note", "", text="tick")
     gaps = [each for each in texts(svg(draw(trace))) if each.endswith(" later")]
-    assert gaps == ["3.2 s later", "2 min 6 s later"]
+    assert gaps == ["3.2 s later", "2 min 6 s later", "2 h 5 min later"]
 
 
 def test_frames_without_a_message_are_greyed_and_messages_of_like_names_are_not() -> None:

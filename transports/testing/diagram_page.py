@@ -130,7 +130,7 @@ button:hover { border-color: var(--ink); }
 .middle { text-anchor: middle; }
 text.why, text .why { fill: var(--fault); }
 .quiet text.lost, text.lost { fill: var(--lost); font-size: 11.5px; }
-.bolt { fill: var(--fault); }
+.diagram .bolt { fill: var(--fault); stroke: none; }
 .fault line { stroke: var(--fault); stroke-dasharray: 4 3; }
 .pill rect { fill: var(--raised); stroke: var(--life); }
 .pill.crashed rect, .pill.parted rect { stroke: var(--lost); }
