@@ -55,7 +55,7 @@ button {
 button:hover { border-color: var(--ink); }
 .faults {
   display: grid; grid-template-columns: repeat(3, max-content) 1fr; column-gap: 1.25rem;
-  max-height: 15.5rem; overflow: auto; margin: 0; padding: .35rem 0; list-style: none;
+  max-height: 16.2rem; overflow: auto; margin: 0; padding: .35rem 0; list-style: none;
   border: solid var(--hair); border-width: 1px 0; font-size: 13px;
 }
 .faults li {
