@@ -18,6 +18,7 @@ from transports.testing.diagram_layout import (
     Layout,
     Row,
     arrange,
+    first_word,
     is_frame,
     is_quiet,
 )
@@ -220,9 +221,11 @@ def _frame(flight: Flight, layout: Layout) -> Iterator[str]:
             why = f"lost: {flight.fault}" if flight.fault else "never arrived"
             kind = "why" if flight.fault else "lost"
             yield _label(x + way * 11, bottom + 4, way, _clip(why, 260), kind)
-    elif flight.fault and flight.struck is None:
-        yield _bolt(start + way * 12, y, 3.5)
-    yield _label(start + way * 8, y - 5, way, _clip(event.text, room))
+    text = _clip(event.text, room)
+    if flight.arrived and flight.fault and flight.struck is None:
+        yield _bolt(start + way * 14, y, 4)
+        text += f'<tspan class="why mono" dx="7">{_clip(flight.fault, 200)}</tspan>'
+    yield _label(start + way * 8, y - 5, way, text)
     yield "</g>"
     if flight.struck is not None:
         yield from _strike(flight, flight.struck, flight.sent, layout)
@@ -277,7 +280,7 @@ def _loss(start: int, end: int, layout: Layout) -> int:
 def _node(row: Row, layout: Layout) -> Iterator[str]:
     event = row.event
     x = layout.columns.get(event.node, GUTTER + 60)
-    word = event.text.split(maxsplit=1)[0] if event.text.strip() else ""
+    word = first_word(event)
     look = word if word in ("crashed", "paused", "parted") else ""
     yield f'<g class="pill {look}">{_whole(event)}'
     there = layout.columns.get(event.peer)
@@ -299,7 +302,7 @@ def _actor(row: Row, layout: Layout) -> Iterator[str]:
     event = row.event
     x = layout.columns.get(event.node, GUTTER)
     done = " done" if event.text.startswith("end") else ""
-    text = _clip(event.text, layout.pitch - 24)
+    text = _clip(event.text, min(layout.pitch, layout.width - x) - 24)
     yield (
         f'<g class="actor{done}">{_whole(event)}'
         f'<rect class="reach" x="{x}" y="{row.top}" width="20" height="{row.bottom - row.top}"/>'
@@ -344,6 +347,9 @@ def _clock(row: Row, fine: bool) -> str:
 
 
 def _duration(seconds: float) -> str:
+    if seconds >= 3600:
+        hours, rest = divmod(round(seconds / 60), 60)
+        return f"{hours:,} h {rest} min"
     if seconds >= 60:
         minutes, rest = divmod(round(seconds), 60)
         return f"{minutes:,} min {rest} s"

@@ -19,9 +19,9 @@ QUIET: Final = ("ack", "acknowledgement", "heartbeat", "ping", "pong")
 """First words of the texts of frames that carry no message, whatever their case."""
 GAP: Final = 0.5
 """Virtual seconds without an event from which on the diagram says how long nothing happened."""
-GUTTER: Final = 92
+GUTTER: Final = 104
 """Width of the column of times."""
-_LEAD: Final = 72
+_LEAD: Final = 68
 _TRAIL: Final = 150
 _WIDEST: Final = 330
 _NARROWEST: Final = 170
@@ -102,10 +102,14 @@ def is_frame(event: Event) -> bool:
     return event.kind in ("sent", "arrived") and event.node != "" and event.peer != ""
 
 
+def first_word(event: Event) -> str:
+    """The first word of its text, without the mark after it; "" for none."""
+    return "".join(event.text.split(maxsplit=1)[:1]).rstrip(".,:;")
+
+
 def is_quiet(event: Event) -> bool:
     """Whether it is a frame with no message in it: a heartbeat or a lone acknowledgement."""
-    first = event.text.split(maxsplit=1)[:1]
-    return is_frame(event) and bool(first) and first[0].strip(".,:;").lower() in QUIET
+    return is_frame(event) and first_word(event).lower() in QUIET
 
 
 def arrange(events: Sequence[Event], nodes: Sequence[str]) -> Layout:
@@ -203,8 +207,7 @@ def _spans(rows: Sequence[Row], nodes: Sequence[str], height: int) -> tuple[Span
             (row, _BEGINS[word])
             for row in rows
             if row.event.kind == "node" and row.event.node == node
-            for word in row.event.text.split()[:1]
-            if word in _BEGINS
+            if (word := first_word(row.event)) in _BEGINS
         ]
         state, top = _state_before(rows, changes), 0
         for row, after in changes:
@@ -218,7 +221,7 @@ def _state_before(rows: Sequence[Row], changes: Sequence[tuple[Row, State]]) -> 
     """What the node was before its first change: told by the change."""
     if not changes:
         return "up"
-    word = changes[0][0].event.text.split()[0]
+    word = first_word(changes[0][0].event)
     if word == "resumed":
         return "paused"
     if word == "started":

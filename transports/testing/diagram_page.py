@@ -55,7 +55,7 @@ button {
 button:hover { border-color: var(--ink); }
 .faults {
   display: grid; grid-template-columns: repeat(3, max-content) 1fr; column-gap: 1.25rem;
-  max-height: 15.5rem; overflow: auto; margin: 0; padding: .35rem 0; list-style: none;
+  max-height: 16.2rem; overflow: auto; margin: 0; padding: .35rem 0; list-style: none;
   border: solid var(--hair); border-width: 1px 0; font-size: 13px;
 }
 .faults li {
@@ -110,7 +110,7 @@ button:hover { border-color: var(--ink); }
 .life { fill: none; pointer-events: none; }
 .life.up { stroke: var(--life); stroke-width: 1.5; }
 .life.paused { stroke: var(--muted); stroke-width: 1.5; stroke-dasharray: 7 5; }
-.life.crashed { stroke: var(--lost); stroke-width: 1.5; stroke-dasharray: 1.5 5; }
+.life.crashed { stroke: var(--lost); stroke-width: 2; stroke-dasharray: 2 5; }
 .frame path { stroke: var(--frame); stroke-width: 1.25; fill: none; }
 .frame .head { fill: var(--frame); stroke: none; }
 .frame .reach { stroke: transparent; stroke-width: 9; }
@@ -130,7 +130,7 @@ button:hover { border-color: var(--ink); }
 .middle { text-anchor: middle; }
 text.why, text .why { fill: var(--fault); }
 .quiet text.lost, text.lost { fill: var(--lost); font-size: 11.5px; }
-.bolt { fill: var(--fault); }
+.diagram .bolt { fill: var(--fault); stroke: none; }
 .fault line { stroke: var(--fault); stroke-dasharray: 4 3; }
 .pill rect { fill: var(--raised); stroke: var(--life); }
 .pill.crashed rect, .pill.parted rect { stroke: var(--lost); }
