@@ -4,10 +4,10 @@
     trouper simulate examples.bank --seeds 200
     trouper simulate examples.bank --nodes 5 --seed 7 --json
 
-Each node is a branch: some accounts, a teller, and a journal on the node's disk. A transfer goes from
-any account to any other one, through the teller of the branch where it was ordered. Its number makes
-it safe to order it again, so a customer insists; and whatever crashes, is lost or comes late, in the
-end there must be as many cents as there were.
+Each node is a branch: some accounts, a teller, and a journal on the node's disk. A transfer goes
+from any account to any other one, through the teller of the branch where it was ordered. Its number
+makes it safe to order it again, so a customer insists; and whatever crashes, is lost or comes late,
+in the end there must be as many cents as there were.
 """
 
 from __future__ import annotations

@@ -1,15 +1,44 @@
 """The command line itself: options, arguments, and which way to run a target."""
 
+import importlib
 import os
 import sys
+from typing import Any, Final
 
 import click
 
 from transports.cli import running
 from transports.cli.target import Kind, find_target
 
+LATER: Final = {"simulate": ("transports.testing.command", "simulate_command")}
+"""Commands for developers, which are loaded when they are asked for, and not before."""
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+
+class Commands(click.Group):
+    """The commands of this module, and those of LATER."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names, sorted."""
+        return sorted([*super().list_commands(ctx), *LATER])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """A command by its name."""
+        if cmd_name not in LATER:
+            return super().get_command(ctx, cmd_name)
+        _look_here()
+        module, name = LATER[cmd_name]
+        command: Any = getattr(importlib.import_module(module), name)
+        return command if isinstance(command, click.Command) else None
+
+
+def _look_here() -> None:
+    """Let modules of the current folder be found first."""
+    folder = os.getcwd()
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="trouper", message="%(prog)s %(version)s")
 def main() -> None:
     """Trouper: actors for Python on trio."""
@@ -34,9 +63,7 @@ def run(target: str, args: tuple[str, ...]) -> None:
     trouper run examples.code_index --help
     trouper run examples.code_index /path/to/a/folder --workers 8
     """
-    folder = os.getcwd()
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
+    _look_here()
     found = find_target(target)
     match found.kind:
         case Kind.COMMAND:
