@@ -29,6 +29,12 @@ _NUMBER: Final = struct.Struct(">4sHQ")
 _MOST: Final = 4096
 
 
+def identity_of(body: bytes) -> bytes:
+    """What is behind the body of a message; b"": it has none."""
+    identity = body[-_NUMBER.size :]
+    return identity if identity[: len(_MARK)] == _MARK else b""
+
+
 class SimulatedFault(Exception):
     """What an actor fails of, where a fault of kind `raise` befalls it."""
 
@@ -53,14 +59,21 @@ class IdentityCodec(Codec):
 
     def encode_value(self, value: object, kind: Any = Any) -> bytes:
         body = super().encode_value(value, kind)
-        return body + self.node.new_identity() if kind is Any else body
+        if kind is not Any:
+            return body
+        identity = self.node.new_identity()
+        run = self.node.simulated.run
+        if run.describes:
+            run.descriptions[identity] = brief(value, 60)
+        return body + identity
 
     def decode_value(self, data: bytes, kind: Any = Any) -> Any:
-        if kind is not Any or data[-_NUMBER.size : -_NUMBER.size + 4] != _MARK:
+        identity = identity_of(data) if kind is Any else b""
+        if not identity:
             return super().decode_value(data, kind)
         value = super().decode_value(data[: -_NUMBER.size], kind)
         if value.__class__ not in _SHARED:
-            _, sender, number = _NUMBER.unpack(data[-_NUMBER.size :])
+            _, sender, number = _NUMBER.unpack(identity)
             self.node.decoded(value, sender, number)
         return value
 
@@ -263,8 +276,9 @@ class Observer:
                 f"incarnation {life.incarnation} of {life.address} handles a message, "
                 f"though there is incarnation {newest.incarnation}",
             )
-        what = brief(message, 60) if run.describes else ""
-        run.note_actor(node, f"{_path(life.address)} {type(message).__name__}", what)
+        path = _path(life.address)
+        what = f"{path} {brief(message, 60)}" if run.describes else ""
+        run.note_actor(node, f"{path} {type(message).__name__}", what)
         identities = node.identities
         found = identities.get(id(message)) if identities else None
         if found is not None and found.message is message:

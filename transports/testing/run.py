@@ -24,7 +24,7 @@ from transports.testing.chance import Dice
 from transports.testing.cluster import CLIENT, RESTART_AFTER, SimulatedNode, befall
 from transports.testing.faults import Fault
 from transports.testing.network import Network
-from transports.testing.observe import Observer
+from transports.testing.observe import Observer, identity_of
 from transports.testing.plan import Plan
 from transports.testing.schedulers import Kind as SchedulerKind
 from transports.testing.schedulers import make_scheduler
@@ -113,6 +113,7 @@ class Run:
         self.plan = plan
         self.times = times
         self.describes = describes
+        self.descriptions: dict[bytes, str] = {}
         self.trace = Trace()
         self.network = Network(self)
         self.observer = Observer(self)
@@ -338,10 +339,25 @@ class Run:
         """A frame was sent."""
         if number % COLLECT_EVERY == 0:
             gc.collect()
-        detail = _describe(frame) if self.describes else ""
+        detail = self._describe(frame, text) if self.describes else ""
         self._add(
             "sent", end.node, end.peer, text, number, "" if fault is None else str(fault), detail
         )
+
+    def _describe(self, frame: bytes, text: str) -> str:
+        """What a frame carries, for people, in place of its checksum."""
+        text = text.rpartition(" ")[0]
+        payload = frame[HEADER.size :]
+        if not payload or payload[0] != frames.DATA:
+            return text
+        try:
+            carried: Any = envelope.decode(payload[frames.DATA_HEADER.size :])
+        except DecodeError:
+            return text
+        words = [text, type(carried).__name__]
+        words.append(getattr(carried, "target", "") or getattr(carried, "path", ""))
+        words.append(self.descriptions.get(identity_of(getattr(carried, "body", b"")), ""))
+        return " ".join(filter(None, words))
 
     def arrived(self, end: End, text: str, number: int, fault: Fault | None) -> None:
         """A frame has arrived."""
@@ -381,20 +397,6 @@ class Run:
     ) -> None:
         if not self.over:
             self.trace.add(self.now(), kind, node, peer, text, frame, fault, detail)
-
-
-def _describe(frame: bytes) -> str:
-    """What a DATA frame carries, for people."""
-    payload = frame[HEADER.size :]
-    if payload[0] != frames.DATA:
-        return ""
-    try:
-        carried: Any = envelope.decode(payload[frames.DATA_HEADER.size :])
-    except DecodeError:
-        return ""
-    target = getattr(carried, "target", "") or getattr(carried, "path", "")
-    body = getattr(carried, "body", b"")
-    return f"{type(carried).__name__} {target} {len(body)} bytes".replace("  ", " ")
 
 
 def _causes(error: BaseException) -> str:

@@ -60,9 +60,9 @@ class Trace:
         fault: str = "",
         detail: str = "",
     ) -> None:
-        """Note that something has happened now. detail: for people, and no part of the hash."""
+        """Note that something has happened now. detail: in place of the text, for people."""
         self.count += 1
-        shown = f"{text} {detail}" if detail else text
+        shown = detail or text
         self.events.append(Event(self.count, time, kind, node, peer, shown, frame, fault))
         line = f"{time!r}|{kind}|{node}|{peer}|{text}|{frame}|{fault}\n"
         self._hash.update(line.encode("utf-8", "backslashreplace"))
