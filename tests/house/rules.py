@@ -93,13 +93,13 @@ def testing_imports(path: str, tree: ast.Module) -> list[str]:
 
 
 def private_names(path: str, tree: ast.Module, public: dict[str, list[str]]) -> list[str]:
-    """Imports of anything but public names of the runtime packages."""
-    found = []
-    for line, name in imported(path, tree):
-        package, _, rest = name.partition(".")
-        if package in RUNTIME and rest and rest not in public[package]:
-            found.append(f"{path}:{line} imports {name}")
-    return found
+    """Imports of anything but a public package, or a public name of one."""
+    allowed = {*public, *(f"{package}.{each}" for package in public for each in public[package])}
+    return [
+        f"{path}:{line} imports {name}"
+        for line, name in imported(path, tree)
+        if name.partition(".")[0] in RUNTIME and name not in allowed
+    ]
 
 
 def set_iterations(path: str, tree: ast.Module) -> list[str]:

@@ -24,7 +24,8 @@ def broken(repository: Path, rule: Rule, *packages: str) -> list[str]:
 
 
 def public_names() -> dict[str, list[str]]:
-    return {each: list(importlib.import_module(each).__all__) for each in rules.RUNTIME}
+    packages = (*rules.RUNTIME, "actors.testing", "transports.testing")
+    return {each: list(importlib.import_module(each).__all__) for each in packages}
 
 
 def test_imports_point_from_transports_to_supervision_to_actors(repository: Path) -> None:
