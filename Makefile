@@ -1,9 +1,11 @@
 # Each target sets up .venv by itself, and again only when pyproject.toml has changed.
 # PYTHON=/path/to/python chooses the interpreter; otherwise the first below that is >= 3.11.
+# JOBS=1 runs the tests one after another; otherwise in a process for each core.
 
 PYTHON   ?=
 CHOICES  := $(or $(PYTHON),python3 python3.13 python3.12 python3.11)
 FUZZ_SECONDS ?= 60
+JOBS     ?= auto
 VERSIONS := 3.11 3.12 3.13
 VENV     := .venv
 BIN      := $(VENV)/bin
@@ -38,7 +40,7 @@ demo: $(VENV)/$(READY) ## Index this Python's standard library with actors, and 
 
 .PHONY: test
 test: $(VENV)/$(READY) ## Run the tests with the Python at hand
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q --numprocesses $(JOBS) --dist worksteal
 
 .PHONY: test-all
 test-all: ## Run the tests with each of Python 3.11, 3.12 and 3.13 that is found
