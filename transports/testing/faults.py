@@ -50,10 +50,10 @@ class Fault:
     where: str
     what: str = ""
     number: int = 0
-    at: float = 0.0
-    lasts: float = 0.0
-    by: float = 0.0
-    rate: float = 1.0
+    at: float = attrs.field(default=0.0, converter=float)
+    lasts: float = attrs.field(default=0.0, converter=float)
+    by: float = attrs.field(default=0.0, converter=float)
+    rate: float = attrs.field(default=1.0, converter=float)
 
     def __attrs_post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -66,13 +66,13 @@ class Fault:
         if self.number:
             parts.append(f"#{self.number}")
         if self.at:
-            parts.append(f"at {self.at!r}")
+            parts.append(f"at {_exactly(self.at)}")
         if self.lasts:
-            parts.append(f"for {self.lasts!r}")
+            parts.append(f"for {_exactly(self.lasts)}")
         if self.by:
-            parts.append(f"by {self.by!r}")
+            parts.append(f"by {_exactly(self.by)}")
         if self.rate != 1.0:
-            parts.append(f"rate {self.rate!r}")
+            parts.append(f"rate {_exactly(self.rate)}")
         return " ".join(parts)
 
     @classmethod
@@ -95,6 +95,10 @@ class Fault:
         return cls(
             found["kind"], found["where"], found["what"] or "", int(found["number"] or 0), **numbers
         )
+
+
+def _exactly(number: float) -> str:
+    return repr(number).removesuffix(".0")
 
 
 _NUMBER = r"-?[0-9.]+(?:e[+-]?[0-9]+)?"
