@@ -242,7 +242,7 @@ class Session:
 
     def renewed(self) -> Session:
         """A new session with the same settings and number, for a peer whose process is another."""
-        return Session(
+        return type(self)(
             self.window,
             self._resend_after,
             resend_at_most=self._resend_at_most,

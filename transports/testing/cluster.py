@@ -86,6 +86,7 @@ class SimulatedNode:
     """
 
     system: ActorSystem
+    node: ObservedNode
 
     def __init__(self, run: Run, name: str) -> None:
         self.run = run
@@ -146,16 +147,22 @@ class SimulatedNode:
         peers = [name for name in run.all_names if name != self.name]
         node = ObservedNode(endpoint, peers=peers, incarnation=incarnation, limits=app.limits)
         node.simulated = self
+        app_failed = False
         system = ActorSystem(self.name, transport=node, env=NodeEnv(self, skew), **app.options)
         with scope:
             try:
                 async with system:
                     self.system = system
+                    self.node = node
                     self.identities = node.identities
                     run.systems.append(system)
                     system.spawn(Echo, name="simulation-echo")
                     if self.name != CLIENT:
-                        await app.start(self)
+                        try:
+                            await app.start(self)
+                        except Exception:
+                            app_failed = True
+                            raise
                     self.is_up = True
                     run.changed()
                     await leave.wait()
@@ -166,6 +173,9 @@ class SimulatedNode:
                 self.is_up = False
                 if run.over or self.gone:
                     return
+                if not (system._failures or app_failed):
+                    # No actor has failed too often: then it is the runtime that did.
+                    run.violated("no error of the runtime", f"node {self.name}: {causes(error)}")
                 run.ended_by_itself(self, error)
             finally:
                 ended.set()
@@ -208,6 +218,13 @@ class SimulatedNode:
             if not self._paused and not self.gone:
                 self._group.release()
                 self.run.trace_node(self, "resumed")
+
+
+def causes(error: BaseException) -> str:
+    """The kinds of errors in it, for a trace: their texts may differ from run to run."""
+    if isinstance(error, BaseExceptionGroup):
+        return ", ".join(causes(each) for each in error.exceptions)
+    return type(error).__name__
 
 
 class Echo(Actor):
