@@ -27,7 +27,7 @@ NODE_FAULTS: Final = ("crash", "pause", "skew")
 its clock goes wrong from its start on."""
 
 ACTOR_FAULTS: Final = ("raise",)
-"""An actor fails, before or at the end of a handler, or in a hook."""
+"""An actor of the application fails, before or at the end of a handler, or in a hook."""
 
 KINDS: Final = (*FRAME_FAULTS, *LINK_FAULTS, *NODE_FAULTS, *ACTOR_FAULTS)
 
