@@ -661,3 +661,73 @@ class Papers(Small):
         for who, numbers in self.got.items():
             twice = [number for number, count in Counter(numbers).items() if count > 1]
             must("published once", not twice, f"{who} got {twice} twice")
+
+
+# -- a race within a node
+
+
+@message(name="simulation.Buy")
+class Buy:
+    pass
+
+
+class Store(Actor):
+    """Knows how many there are."""
+
+    def __init__(self, app: Shops) -> None:
+        self.app = app
+
+    def receive(self, message: Buy | int | str) -> int:
+        if isinstance(message, Buy):
+            self.app.stock -= 1
+        elif isinstance(message, int):
+            self.app.stock = message
+        return self.app.stock
+
+
+class Shop(Actor):
+    """Sells one."""
+
+    async def receive(self, message: Buy) -> None:
+        self.context.system.at("actor://n1/guard/store").tell(message)
+
+
+class Street(Actor):
+    """Sends a customer to one shop, and one to the other a while after that."""
+
+    async def receive(self, message: Buy) -> None:
+        for shop in ("one", "two"):
+            self.context.system.at(f"actor://n1/guard/{shop}").tell(message)
+            # Much longer than a sale takes, if everybody takes turns.
+            for _ in range(8):
+                await trio.lowlevel.checkpoint()
+
+
+class Shops(Small):
+    """Two shops sell from one store."""
+
+    nodes = 1
+    each = 40
+
+    def __init__(self) -> None:
+        self.stock = 2 * self.each
+        self.failed: Failed = []
+
+    async def start(self, node: SimulatedNode) -> None:
+        children = (
+            child(Store, self, name="store"),
+            child(Shop, name="one"),
+            child(Shop, name="two"),
+            child(Street, name="street"),
+        )
+        await node.system.start(Guard, self.failed, node.name, *children, name="guard")
+
+    async def work(self, cluster: Cluster) -> None:
+        street = cluster.client.at("actor://n1/guard/street")
+        for _ in range(self.each):
+            await street.send(Buy())
+            await trio.sleep(0.05)
+
+    def check(self, cluster: Cluster) -> None:
+        if cluster.nodes["n1"].incarnation == 1 and not self.failed:
+            must("each sale counts", self.stock == 0, f"{self.stock} are left")

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import trio
+
 from examples.bank.account import Account
 from examples.bank.journal import Entry
 from examples.bank.messages import Balance, Deposit, Withdraw
 from examples.bank.simulation import BankSimulation, DiskJournal
+from tests.simulation.apps import Buy, Shop, Shops
 from tests.simulation.planting import Change, bug
 
 make_account = Account.__init__
@@ -71,3 +74,24 @@ def transfer_made_twice() -> Iterable[Change]:
         return self.done[message.transfer]
 
     yield Account, "receive", receive
+
+
+async def read_then_write(self: Shop, message: Buy) -> None:
+    """Another sale may come in between."""
+    store = self.context.system.at("actor://n1/guard/store")
+    stock = await store.ask("how many?")
+    await trio.lowlevel.checkpoint()
+    store.tell(stock - 1)
+
+
+@bug(Shops, scheduler="random-walk")
+def lost_update() -> Iterable[Change]:
+    """Two actors read, compute and write back; each is done long before the other one begins,
+    unless it is kept from its turns."""
+    yield Shop, "receive", read_then_write
+
+
+@bug(Shops, scheduler="pct")
+def lost_update_by_one_that_is_late() -> Iterable[Change]:
+    """The same race, found by priorities."""
+    yield Shop, "receive", read_then_write
