@@ -104,9 +104,9 @@ INTRODUCTION: Final = """## Planted bugs
 
 A simulator that finds nothing may be looking at nothing. So bugs are planted, one at a time, that
 such runtimes and applications have: {bugs} of them, in `tests/simulation`. Each is found with the
-rates of faults that `simulate` has by itself, in the first 1,000 seeds; {first} of them by the first
-seed that was tried, and none needs more than {most} faults. Without the bug the same seeds pass, and
-so does the smallest schedule. `python -m tests.simulation.find` searches anew;
+rates of faults that `simulate` has by itself, in the first 1,000 seeds; {first} of them by the
+first seed that was tried, and none needs more than {most} faults. Without the bug the same seeds
+pass (up to 50), and so does the smallest schedule. `python -m tests.simulation.find` searches anew;
 `tests/simulation/test_planted_bugs.py` runs the smallest schedules, with the bug and without it.
 
 The oracle is what found it: the simulator's own (see above), or what the application checks.
