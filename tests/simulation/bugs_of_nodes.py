@@ -44,7 +44,8 @@ def lost_messages_stay_on_the_way() -> Iterable[Change]:
     def lost_but_counted(self: Outgoing, down: Any) -> None:
         before = dict(self._on_the_way)
         lost(self, down)
-        self._on_the_way = before
+        for target, count in before.items():
+            self._on_the_way[target] = self._on_the_way.get(target, 0) + count
 
     yield Outgoing, "lost", lost_but_counted
 

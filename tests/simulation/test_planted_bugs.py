@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.simulation.apps import Letters
 from tests.simulation.find import (
     LEAST_BUGS,
     MOST_FAULTS,
@@ -19,6 +20,7 @@ from tests.simulation.find import (
     simulation_of,
 )
 from tests.simulation.planted import BUGS, planted
+from transports.testing import make_simulation
 
 FOUND = read()
 
@@ -38,6 +40,13 @@ def test_without_the_bug_the_same_schedule_passes(name: str) -> None:
     found = FOUND[name]
     simulation = simulation_of(BUGS[name], found["seed"], found["faults"])
     assert simulation.run().error is None, simulation.command()
+
+
+def test_a_message_that_arrives_as_another_one_is_found() -> None:
+    faults = ["corrupt client->n1 DATA #5 by 578"]
+    with planted("checksum-not-verified"):
+        assert make_simulation(Letters, seed=8, faults=faults).run().oracle == "unaltered"
+    assert make_simulation(Letters, seed=8, faults=faults).run().error is None
 
 
 def test_every_bug_was_found_within_1000_seeds_and_by_at_most_3_faults() -> None:
