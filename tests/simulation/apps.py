@@ -324,7 +324,7 @@ class Runner(Actor):
         self.node = node
 
     async def started(self) -> None:
-        self.context.system.consume("queue://errands", self.context.ref, prefetch=2)
+        self.context.system.consume("queue://errands", self.context.ref)
 
     async def receive(self, message: Errand) -> bool:
         self.app.begun[message.number].append(self.node)
@@ -381,9 +381,13 @@ class Errands(Small):
         client.spawn(Watchman, self.lost, addresses, name="watchman")
         chance = cluster.random("errands")
 
-        async def ask(number: int) -> None:
+        async def order(number: int) -> None:
+            queue = client.at("queue://errands")
+            if number % 2:
+                await queue.send(Errand(number))
+                return
             try:
-                await client.at("queue://errands").ask(Errand(number), timeout=None)
+                await queue.ask(Errand(number), timeout=None)
             except ActorError:
                 return
             except trio.Cancelled:
@@ -395,7 +399,7 @@ class Errands(Small):
         with trio.move_on_after(30):
             async with trio.open_nursery() as nursery:
                 for number in range(1, self.each + 1):
-                    nursery.start_soon(ask, number)
+                    nursery.start_soon(order, number)
                     await trio.sleep(chance.uniform(0, 0.2))
 
     async def recover(self, cluster: Cluster) -> None:

@@ -82,11 +82,12 @@ def work_of_a_lost_consumer_forgotten() -> Iterable[Change]:
     """A queue does not put back what a consumer had when its node was lost."""
 
     def forget(self: WorkQueue, job: Job, consumer: Consumer, outcome: Any) -> None:
-        before = tuple(self._pending)
-        delivered(self, job, consumer, outcome)
-        error = outcome.error if outcome.__class__ is Raised else None
-        if isinstance(error, ActorStopped) and job not in before and job in self._pending:
-            self._pending.remove(job)
+        if outcome.__class__ is Raised and isinstance(outcome.error, ActorStopped):
+            consumer.busy -= 1
+            self.remove(consumer.ref)
+            self._deliver()
+        else:
+            delivered(self, job, consumer, outcome)
 
     yield WorkQueue, "delivered", forget
 
