@@ -231,7 +231,7 @@ def new_session_taken_for_the_old_one() -> Iterable[Change]:
     yield Hello, "knows", knows
 
 
-@bug(Letters)
+@bug(Letters, double=0.1)
 def old_incarnation_not_fenced() -> Iterable[Change]:
     """A handshake with an incarnation, or a session, that is over is not refused."""
     objection = Handshake._objection

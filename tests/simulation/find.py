@@ -4,9 +4,9 @@
     python -m tests.simulation.find NAME...     these, anew
     python -m tests.simulation.find --page      only the section of docs/simulation.md
 
-Seeds 0, 1, ... are tried with the rates that `simulate` has by itself, until one fails; what fired
-in it is shrunk. Without the bug the same seeds must pass. The result goes to minimal.json, which
-test_planted_bugs.py replays.
+Seeds 0, 1, ... are tried with the rates that `simulate` has by itself (unless the bug says
+otherwise) until one fails; what fired in it is shrunk. Without the bug the same seeds must pass.
+The result goes to minimal.json, which test_planted_bugs.py replays.
 """
 
 from __future__ import annotations
@@ -31,7 +31,12 @@ ALSO_WITHOUT: Final = 50
 
 def simulation_of(bug: Bug, seed: int, faults: list[str] | None = None) -> Simulation:
     """What is run to find a bug, and to replay it."""
-    return make_simulation(bug.application, seed=seed, faults=faults, scheduler=bug.scheduler)
+    return make_simulation(
+        bug.application,
+        seed=seed,
+        faults=bug.faults if faults is None else faults,
+        scheduler=bug.scheduler,
+    )
 
 
 def find(bug: Bug) -> dict[str, Any]:
@@ -103,11 +108,12 @@ def read() -> dict[str, dict[str, Any]]:
 INTRODUCTION: Final = """## Planted bugs
 
 A simulator that finds nothing may be looking at nothing. So bugs are planted, one at a time, that
-such runtimes and applications have: {bugs} of them, in `tests/simulation`. Each is found with the
-rates of faults that `simulate` has by itself, in the first 1,000 seeds; {first} of them by the
-first seed that was tried, and none needs more than {most} faults. Without the bug the same seeds
-pass (up to 50), and so does the smallest schedule. `python -m tests.simulation.find` searches anew;
-`tests/simulation/test_planted_bugs.py` runs the smallest schedules, with the bug and without it.
+such runtimes and applications have: {bugs} of them, in `tests/simulation`. Each is found in the
+first 1,000 seeds, {first} of them by the first one that was tried, with the rates of faults that
+`simulate` has by itself (and `double=0.1` where that is the fault); none needs more than {most}
+faults. Without the bug the same seeds pass (up to 50), and so does the smallest schedule.
+`python -m tests.simulation.find` searches anew; `tests/simulation/test_planted_bugs.py` runs the
+smallest schedules, with the bug and without it.
 
 The oracle is what found it: the simulator's own (see above), or what the application checks.
 *Seeds* are those tried until the first one failed. Bugs that are not found by fair scheduling, in

@@ -10,6 +10,7 @@ from unittest import mock
 
 import attrs
 
+from transports.testing.faults import Faults
 from transports.testing.schedulers import Kind
 from transports.testing.simulate import Recipe
 
@@ -19,13 +20,14 @@ Change = tuple[Any, str, Any]
 
 @attrs.frozen
 class Bug:
-    """One bug. what: in words. application: that meets it. scheduler: under which it is found."""
+    """One bug. what: in words. application: that meets it. scheduler, faults: that find it."""
 
     name: str
     what: str
     application: Recipe
     changes: Callable[[], Iterable[Change]]
-    scheduler: Kind = "fair"
+    scheduler: Kind
+    faults: Faults
 
 
 BUGS: dict[str, Bug] = {}
@@ -34,13 +36,18 @@ BUGS: dict[str, Bug] = {}
 Changes = Callable[[], Iterable[Change]]
 
 
-def bug(application: Recipe, scheduler: Kind = "fair") -> Callable[[Changes], Changes]:
-    """Register a bug: its name is the function's, and what it is, its docstring."""
+def bug(
+    application: Recipe, scheduler: Kind = "fair", **rates: float
+) -> Callable[[Changes], Changes]:
+    """Register a bug: its name is the function's, and what it is, its docstring.
+
+    rates: that are not those of `Faults()`.
+    """
 
     def register(changes: Changes) -> Changes:
         name = changes.__name__.replace("_", "-")
         what = " ".join((inspect.getdoc(changes) or "").split())
-        BUGS[name] = Bug(name, what, application, changes, scheduler)
+        BUGS[name] = Bug(name, what, application, changes, scheduler, Faults(**rates))
         return changes
 
     return register

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
 from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import trio
 
 from actors import Actor, ActorSystem, Env
 from actors.env import Clock
-from transports.testing.faults import PERIOD, Fault
+from transports.testing.faults import NODE_FAULTS, PERIOD, Fault
 from transports.testing.observe import ObservedNode
 from transports.testing.tasks import Group
 
@@ -70,11 +72,20 @@ class NodeEnv(Env):
 
     def constructed(self, actor: Actor) -> None:
         """Watch it."""
-        self._node.run.observer.constructed(self._node, actor)
+        self._node.run.observer.constructed(self._node, self._incarnation, actor)
 
     def ready(self) -> deque[Cell]:
         """In an order of the scheduler's."""
         return self._node.run.ready_queue(self._node.name, self._incarnation)
+
+
+@attrs.frozen
+class Old:
+    """An incarnation of a node that was taken for dead."""
+
+    incarnation: int
+    group: Group
+    endpoint: Endpoint
 
 
 class SimulatedNode:
@@ -170,9 +181,9 @@ class SimulatedNode:
                 run.trace_node(self, "left")
             except Exception as error:
                 # What a real process would end with: whoever watches over it starts it again.
-                self.is_up = False
-                if run.over or self.gone:
+                if run.over or self.gone or incarnation != self.incarnation:
                     return
+                self.is_up = False
                 if not (system._failures or app_failed):
                     # No actor has failed too often: then it is the runtime that did.
                     run.violated("no error of the runtime", f"node {self.name}: {causes(error)}")
@@ -204,6 +215,25 @@ class SimulatedNode:
         assert self._endpoint is not None
         self.gone = True
         self.run.network.fence(self._endpoint, silent=False)
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether it stands still."""
+        return bool(self._paused)
+
+    def start_beside(self) -> Old:
+        """It stands still, and is taken for dead: start a new incarnation. Returns the old one.
+
+        The disk goes with the new one: what the old one still writes is written nowhere.
+        """
+        assert self._endpoint is not None
+        old = Old(self.incarnation, self._group, self._endpoint)
+        self._group.hold()
+        self.run.crashed.append((self._group, self._scope))
+        self.run.trace_node(self, "paused", "and taken for dead")
+        self.disk = copy.deepcopy(self.disk)
+        self.start()
+        return old
 
     def pause(self, fault: Fault) -> None:
         """It stands still. What arrives for it waits."""
@@ -246,11 +276,27 @@ async def befall(run: Run, names: Sequence[str]) -> None:
         await trio.sleep_until(period * PERIOD)
 
 
+async def _double(run: Run, node: SimulatedNode, fault: Fault) -> None:
+    old = node.start_beside()
+    await run.sleep_or_heal(fault.lasts)
+    if not run.healed:
+        run.trace_node(node, "resumed", f"incarnation {old.incarnation}, beside the new one")
+        old.group.release()
+        await run.sleep_or_heal(math.inf)
+    run.network.fence(old.endpoint, silent=False)
+    old.group.hold()
+
+
 async def _one(run: Run, fault: Fault) -> None:
     network = run.network
-    if fault.kind in ("crash", "pause"):
+    if fault.kind in NODE_FAULTS:
         node = run.nodes.get(fault.where)
         if node is None or node.gone or run.healed:
+            return
+        if fault.kind == "double":
+            if node.is_up and not node.is_paused:
+                run.fired(fault)
+                await _double(run, node, fault)
             return
         run.fired(fault)
         if fault.kind == "crash":

@@ -126,6 +126,7 @@ class ObservedSession(Session):
         return numbers
 
     def connected(self, agreed: Agreed, now: float) -> None:
+        self.node.talks_to(agreed.peer.node, agreed.peer.incarnation)
         try:
             super().connected(agreed, now)
         except DecodeError as error:
@@ -181,6 +182,10 @@ class ObservedNode(Node):
     session_class = ObservedSession
     simulated: SimulatedNode
 
+    def __init__(self, *args: Any, **keywords: Any) -> None:
+        super().__init__(*args, **keywords)
+        self._newest: dict[str, int] = {}
+
     def new_codec(self) -> Codec:
         self.identities: OrderedDict[int, Identity] = OrderedDict()
         codec = IdentityCodec(self._types, resolve=self.system.at, max_size=self.limits.max_message)
@@ -215,6 +220,16 @@ class ObservedNode(Node):
         name = self.simulated.run.observer.senders[sender]
         self._violated("unaltered", f"message {number} of {name} is another one when it arrives")
 
+    def talks_to(self, peer: str, incarnation: int) -> None:
+        """A handshake with an incarnation of a peer has come to its end."""
+        newest = self._newest.get(peer, 0)
+        if incarnation < newest:
+            self._violated(
+                "fenced",
+                f"{self.name} talks to incarnation {incarnation} of {peer}, after {newest}",
+            )
+        self._newest[peer] = max(newest, incarnation)
+
     def not_believed(self, peer: str, error: DecodeError) -> None:
         """A peer that is as honest as this node has said what none would say."""
         self._violated("protocol", f"{self.name} does not believe {peer}: {error}")
@@ -245,7 +260,8 @@ class ObservedNode(Node):
                     yield f"{self.name} keeps an ask that is over: {brief(ask.message, 60)}"
 
     def _violated(self, oracle: str, text: str) -> None:
-        if not self.simulated.gone:
+        # One that was taken for dead is not judged: the other one is the node now.
+        if not self.simulated.gone and self.incarnation == self.simulated.incarnation:
             self.simulated.run.violated(oracle, text)
 
 
@@ -278,7 +294,8 @@ class Observer:
     It finds: two incarnations of an actor at work at once; a message between nodes that is
     handled twice, or before one that its sender has sent to the same actor earlier, or that is
     not what was sent, or was acknowledged before it was in a mailbox; and a node that another one
-    does not believe, though both keep to the rules.
+    does not believe, though both keep to the rules; and a node that talks to an incarnation of
+    another one that is over.
     """
 
     def __init__(self, run: Run) -> None:
@@ -304,14 +321,19 @@ class Observer:
 
     # -- what is watched
 
-    def constructed(self, node: SimulatedNode, actor: Actor) -> None:
-        """A new incarnation of an actor was made: put us before its handlers."""
+    def constructed(self, node: SimulatedNode, start: int, actor: Actor) -> None:
+        """A new incarnation of an actor was made: put us before its handlers.
+
+        start: the incarnation of its node. What one that was taken for dead does is not judged.
+        """
+        if start != node.incarnation:
+            return
         cell = actor.context._cell
         address = str(cell)
         own = type(actor).__module__.partition(".")[0] in _OWN
-        life = _Life(node, node.incarnation, address, cell.incarnation, not own)
+        life = _Life(node, start, address, cell.incarnation, not own)
         before = self._lives.get(address)
-        if before is not None and before.start == node.incarnation and before.busy:
+        if before is not None and before.start == start and before.busy:
             self._run.violated(
                 "one incarnation",
                 f"incarnation {life.incarnation} of {address} was made while a handler of "

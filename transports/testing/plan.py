@@ -73,7 +73,11 @@ class Chance:
     def in_period(self, period: int, nodes: Sequence[str]) -> list[Fault]:
         found: list[Fault] = []
         for node in nodes:
-            for kind, shortest, longest in (("crash", 0.1, 8.0), ("pause", 0.2, 8.0)):
+            for kind, shortest, longest in (
+                ("crash", 0.1, 8.0),
+                ("pause", 0.2, 8.0),
+                ("double", 0.2, 8.0),
+            ):
                 found += self._timed(kind, node, period, shortest, longest)
         for one, other in combinations(nodes, 2):
             found += self._timed("part", f"{one}<->{other}", period, 0.2, 20.0)
