@@ -93,5 +93,5 @@ def lost_update() -> Iterable[Change]:
 
 @bug(Shops, scheduler="pct")
 def lost_update_by_one_that_is_late() -> Iterable[Change]:
-    """The same race, found by priorities."""
+    """The same, where one actor is late for a long time, since the others have priority."""
     yield Shop, "receive", read_then_write

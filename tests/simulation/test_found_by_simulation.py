@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.simulation.apps import Claims, Letters, Watches
-from transports.testing import Application, simulate
+from transports.testing import Application, Fault, Faults, simulate
+from transports.testing.faults import KINDS
+from transports.testing.plan import Chance
 from transports.testing.schedulers import Kind
 
 
@@ -51,3 +53,18 @@ def test_what_was_found_once_is_not_found_again(
     app: type[Application], seed: int, scheduler: Kind, faults: list[str]
 ) -> None:
     assert simulate(app, seed=seed, faults=faults, scheduler=scheduler).error is None
+
+
+def test_the_text_of_every_kind_of_fault_is_its_identity() -> None:
+    for kind in KINDS:
+        name = {"raise": "fail"}.get(kind, kind.replace("-", "_"))
+        plan = Chance(1, Faults.only(**{name: 1.0}))
+        found = [
+            plan.on_frame("n1->n2", "DATA", 17),
+            plan.on_step("actor://n1/bank", "receive", 3),
+            plan.on_start("n1", 2),
+            *plan.in_period(4, ["n1", "n2"]),
+        ]
+        fired = [fault for fault in found if fault is not None]
+        assert {fault.kind for fault in fired} == {kind}
+        assert [str(Fault.parse(str(fault))) for fault in fired] == [str(each) for each in fired]

@@ -121,7 +121,8 @@ class Faults:
 
     Of frames: cut, drop, corrupt, duplicate, delay, reorder: of each frame. Of nodes and of pairs
     of nodes: part, part_one_way, slow, crash, pause, double: in each `PERIOD` seconds. skew: of
-    each start of a node. fail: of each step of an actor (a handler's begin and end, a hook's begin).
+    each start of a node. fail: of each step of an actor (a handler's begin and end, a hook's
+    begin).
 
     double is 0 unless it is asked for: an application that has one process of a node's name do
     what must be done once needs help from outside, such as a lock, to bear two.

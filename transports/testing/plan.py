@@ -52,7 +52,7 @@ class Chance:
                 if fault in ("delay", "reorder"):
                     by = round(0.002 + LONGEST_DELAY * drawn[6] ** 3, 4)
                 elif fault == "corrupt":
-                    by = math.floor(drawn[6] * 4096)
+                    by = float(math.floor(drawn[6] * 4096))
                 return Fault(fault, way, kind, number, by=by)
         return None
 
