@@ -14,7 +14,7 @@ from actors.intensity import Intensity
 from actors.states import RUNNING
 from actors.suspending import suspend
 from supervision.base import BaseSupervisor
-from tests.simulation.apps import Offices, Potteries, Teams
+from tests.simulation.apps_of_actors import Offices, Potteries, Teams
 from tests.simulation.planting import Change, bug
 
 restart = BaseSupervisor._restart

@@ -11,7 +11,7 @@ from examples.bank.account import Account
 from examples.bank.journal import Entry
 from examples.bank.messages import Balance, Deposit, Withdraw
 from examples.bank.simulation import BankSimulation, DiskJournal
-from tests.simulation.apps import Buy, Shop, Shops
+from tests.simulation.apps_of_actors import Buy, Shop, Shops
 from tests.simulation.planting import Change, bug
 
 make_account = Account.__init__

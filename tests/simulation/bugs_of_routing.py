@@ -12,7 +12,7 @@ from actors.routing.queues import Consumer, Job, WorkQueue, _Delivery
 from actors.routing.services import ServiceRef
 from actors.routing.topics import Topics
 from actors.waiting import PENDING, Raised
-from tests.simulation.apps import Claims, Errands, Papers
+from tests.simulation.apps_of_routing import Claims, Errands, Papers
 from tests.simulation.planting import Change, bug
 from transports.directory import Directory
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.simulation.apps import Claims, Letters, Watches
+from tests.simulation.apps import Letters, Watches
+from tests.simulation.apps_of_routing import Claims
 from transports.testing import Application, Fault, Faults, simulate
 from transports.testing.faults import KINDS
 from transports.testing.plan import Chance

@@ -15,7 +15,7 @@ import trio
 from actors import Actor, ActorSystem, Env
 from actors.env import Clock
 from transports.testing.faults import NODE_FAULTS, PERIOD, Fault
-from transports.testing.observe import ObservedNode
+from transports.testing.observe_nodes import ObservedNode
 from transports.testing.tasks import Group
 
 if TYPE_CHECKING:

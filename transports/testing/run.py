@@ -30,7 +30,8 @@ from transports.testing.cluster import (
 )
 from transports.testing.faults import Fault
 from transports.testing.network import Network
-from transports.testing.observe import Observer, identity_of
+from transports.testing.observe import Observer
+from transports.testing.observe_nodes import identity_of
 from transports.testing.plan import Plan
 from transports.testing.schedulers import Kind as SchedulerKind
 from transports.testing.schedulers import make_scheduler
