@@ -23,6 +23,8 @@ log = logging.getLogger("transports")
 
 READ_AT_ONCE = 1 << 16
 
+Work = Callable[["Frames", trio.CancelScope], Awaitable[None]]
+
 
 class Broken(Exception):
     """This connection is of no more use; the session may go on over another one. Private."""
@@ -121,9 +123,13 @@ class Link:
         with trio.CancelScope() as scope:
             self._scope = scope
             try:
-                agreed = await self._shake_hands(connection)
+                session = self._next_session()
+                agreed = await self._shake_hands(connection, session)
+                self._check_current(scope)
+                if self.session is not session:
+                    raise Broken("the peer was given up within the handshake")
                 self._begin(agreed)
-                await self._carry(connection)
+                await self._carry(connection, scope)
             except (Broken, DecodeError) as error:
                 level = logging.WARNING if isinstance(error, DecodeError) else logging.DEBUG
                 log.log(level, "%s: connection with %s: %s", self.node.name, self.peer, error)
@@ -132,13 +138,26 @@ class Link:
                     self._scope = None
                     self._end()
 
-    async def _shake_hands(self, connection: Frames) -> Agreed:
-        session = self.session
-        if session.state is State.CONNECTED:
-            session.disconnected()
-        if session.state is State.CLOSED:
+    def _check_current(self, scope: trio.CancelScope) -> None:
+        """Nothing that waited may act for a connection that another one has replaced meanwhile.
+
+        It was cancelled, but who was to be woken already hears of that at its next wait only.
+
+        Raises:
+            Broken: one has.
+        """
+        if self._scope is not scope:
+            raise Broken("another connection has taken its place")
+
+    def _next_session(self) -> Session:
+        """The session to speak of in a handshake."""
+        if self.session.state is State.CONNECTED:
+            self.session.disconnected()
+        if self.session.state is State.CLOSED:
             self.lose("it has left")
-            session = self.session
+        return self.session
+
+    async def _shake_hands(self, connection: Frames, session: Session) -> Agreed:
         hello = session.hello(self.node.name, self.node.incarnation)
         handshake = Handshake(hello, expected=self.peer, fence=self.fence)
         with trio.move_on_after(self.node.limits.handshake_within):
@@ -187,12 +206,12 @@ class Link:
         changed, self.changed = self.changed, trio.Event()
         changed.set()
 
-    async def _carry(self, connection: Frames) -> None:
+    async def _carry(self, connection: Frames, scope: trio.CancelScope) -> None:
         ends: list[Exception] = []
 
-        async def until_it_ends(work: Callable[[Frames], Awaitable[None]]) -> None:
+        async def until_it_ends(work: Work) -> None:
             try:
-                await work(connection)
+                await work(connection, scope)
             except (Broken, DecodeError) as error:
                 ends.append(error)
                 nursery.cancel_scope.cancel()
@@ -203,11 +222,13 @@ class Link:
         # Of two that met the same end, the first says it all.
         raise ends[0]
 
-    async def _read(self, connection: Frames) -> None:
+    async def _read(self, connection: Frames, scope: trio.CancelScope) -> None:
         clock = self.node.dispatcher.timers.clock
         session, incoming, outgoing = self.session, self.incoming, self.outgoing
         while True:
-            for payload in await connection.read():
+            payloads = await connection.read()
+            self._check_current(scope)
+            for payload in payloads:
                 for delivery in session.received(payload, clock()):
                     incoming.deliver(delivery)
             outgoing.acknowledged()
@@ -216,10 +237,11 @@ class Link:
                 raise Broken("the session is closed")
             await trio.lowlevel.checkpoint()
 
-    async def _write(self, connection: Frames) -> None:
+    async def _write(self, connection: Frames, scope: trio.CancelScope) -> None:
         clock = self.node.dispatcher.timers.clock
         session = self.session
         while True:
+            self._check_current(scope)
             now = clock()
             if written := session.outgoing(now):
                 await connection.write(written)

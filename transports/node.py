@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakValueDictionary
 
 import attrs
@@ -93,6 +93,7 @@ class Node:
         ValueError: an incarnation below 1.
     """
 
+    session_class: ClassVar[type[Session]] = Session
     system: ActorSystem
 
     def __init__(
@@ -180,7 +181,7 @@ class Node:
     def new_session(self, number: int) -> Session:
         """A session of that number, with this node's limits."""
         limits = self.limits
-        return Session(
+        return self.session_class(
             limits.window,
             limits.resend_after,
             heartbeat=limits.heartbeat,

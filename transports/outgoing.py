@@ -190,7 +190,12 @@ class Outgoing:
         self.flush()
 
     def control(self, message: envelope.Envelope, in_order: bool = False) -> None:
-        """Say something that is no message; in_order: behind the messages that wait here."""
+        """Say something that is no message; in_order: behind the messages that wait here.
+
+        Once this system is being left there is nothing more to say: the peer hears of that.
+        """
+        if not self.session.may_send:
+            return
         payload = envelope.encode(message)
         if in_order and self._queue:
             self._queue.append((payload, None))
@@ -201,7 +206,9 @@ class Outgoing:
     def flush(self) -> None:
         """Hand to the session what its window has room for."""
         session = self.session
-        while self._queue and (session.has_credit or self._queue[0][1] is None):
+        while (
+            session.may_send and self._queue and (session.has_credit or self._queue[0][1] is None)
+        ):
             payload, sent = self._queue.popleft()
             number = session.send(payload, charged=sent is not None)
             if sent is not None:

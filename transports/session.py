@@ -149,6 +149,11 @@ class Session:
         return self._out.has_credit
 
     @property
+    def may_send(self) -> bool:
+        """Whether `send` is possible: it is neither closing nor closed."""
+        return self._may_send and not self._closing
+
+    @property
     def unacknowledged(self) -> int:
         """Messages that the peer has not accepted."""
         return len(self._out)
@@ -242,7 +247,7 @@ class Session:
 
     def renewed(self) -> Session:
         """A new session with the same settings and number, for a peer whose process is another."""
-        return Session(
+        return type(self)(
             self.window,
             self._resend_after,
             resend_at_most=self._resend_at_most,
@@ -265,7 +270,7 @@ class Session:
             ValueError: it does not fit into a frame.
             WrongState: the session is closed, or closing.
         """
-        if self._closing or not self._may_send:
+        if not self.may_send:
             raise WrongState("closing" if self._may_send else self._state.value, Event.SEND.value)
         if len(payload) > self._max_payload:
             raise ValueError(f"{len(payload)} bytes do not fit into a frame of {self._max_frame}")

@@ -2,7 +2,8 @@
 
 Reading order: `simulate` (what is run, and how often), `application` (what it is given), `run` (its
 phases and verdict), `cluster` (nodes), `network` (frames), `faults` and `plan` (what goes wrong),
-`tasks` and `schedulers` (who runs next), `observe` (what is judged), `trace`, `shrink`, `diagram`.
+`tasks` and `schedulers` (who runs next), `observe` and `observe_nodes` (what is judged), `trace`,
+`shrink`, `diagram`.
 """
 
 from transports.testing.application import Application, Cluster

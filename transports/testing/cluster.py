@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
 from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import trio
 
 from actors import Actor, ActorSystem, Env
 from actors.env import Clock
-from transports.testing.faults import PERIOD, Fault
-from transports.testing.observe import ObservedNode
+from transports.testing.faults import NODE_FAULTS, PERIOD, Fault
+from transports.testing.observe_nodes import ObservedNode
 from transports.testing.tasks import Group
 
 if TYPE_CHECKING:
@@ -70,11 +72,20 @@ class NodeEnv(Env):
 
     def constructed(self, actor: Actor) -> None:
         """Watch it."""
-        self._node.run.observer.constructed(self._node, actor)
+        self._node.run.observer.constructed(self._node, self._incarnation, actor)
 
     def ready(self) -> deque[Cell]:
         """In an order of the scheduler's."""
         return self._node.run.ready_queue(self._node.name, self._incarnation)
+
+
+@attrs.frozen
+class Old:
+    """An incarnation of a node that was taken for dead."""
+
+    incarnation: int
+    group: Group
+    endpoint: Endpoint
 
 
 class SimulatedNode:
@@ -86,6 +97,7 @@ class SimulatedNode:
     """
 
     system: ActorSystem
+    node: ObservedNode
 
     def __init__(self, run: Run, name: str) -> None:
         self.run = run
@@ -146,16 +158,22 @@ class SimulatedNode:
         peers = [name for name in run.all_names if name != self.name]
         node = ObservedNode(endpoint, peers=peers, incarnation=incarnation, limits=app.limits)
         node.simulated = self
+        app_failed = False
         system = ActorSystem(self.name, transport=node, env=NodeEnv(self, skew), **app.options)
         with scope:
             try:
                 async with system:
                     self.system = system
+                    self.node = node
                     self.identities = node.identities
                     run.systems.append(system)
                     system.spawn(Echo, name="simulation-echo")
                     if self.name != CLIENT:
-                        await app.start(self)
+                        try:
+                            await app.start(self)
+                        except Exception:
+                            app_failed = True
+                            raise
                     self.is_up = True
                     run.changed()
                     await leave.wait()
@@ -163,9 +181,12 @@ class SimulatedNode:
                 run.trace_node(self, "left")
             except Exception as error:
                 # What a real process would end with: whoever watches over it starts it again.
-                self.is_up = False
-                if run.over or self.gone:
+                if run.over or self.gone or incarnation != self.incarnation:
                     return
+                self.is_up = False
+                if not (system._failures or app_failed):
+                    # No actor has failed too often: then it is the runtime that did.
+                    run.violated("no error of the runtime", f"node {self.name}: {causes(error)}")
                 run.ended_by_itself(self, error)
             finally:
                 ended.set()
@@ -195,6 +216,25 @@ class SimulatedNode:
         self.gone = True
         self.run.network.fence(self._endpoint, silent=False)
 
+    @property
+    def is_paused(self) -> bool:
+        """Whether it stands still."""
+        return bool(self._paused)
+
+    def start_beside(self) -> Old:
+        """It stands still, and is taken for dead: start a new incarnation. Returns the old one.
+
+        The disk goes with the new one: what the old one still writes is written nowhere.
+        """
+        assert self._endpoint is not None
+        old = Old(self.incarnation, self._group, self._endpoint)
+        self._group.hold()
+        self.run.crashed.append((self._group, self._scope))
+        self.run.trace_node(self, "paused", "and taken for dead")
+        self.disk = copy.deepcopy(self.disk)
+        self.start()
+        return old
+
     def pause(self, fault: Fault) -> None:
         """It stands still. What arrives for it waits."""
         self._paused.append(fault)
@@ -208,6 +248,13 @@ class SimulatedNode:
             if not self._paused and not self.gone:
                 self._group.release()
                 self.run.trace_node(self, "resumed")
+
+
+def causes(error: BaseException) -> str:
+    """The kinds of errors in it, for a trace: their texts may differ from run to run."""
+    if isinstance(error, BaseExceptionGroup):
+        return ", ".join(causes(each) for each in error.exceptions)
+    return type(error).__name__
 
 
 class Echo(Actor):
@@ -229,11 +276,27 @@ async def befall(run: Run, names: Sequence[str]) -> None:
         await trio.sleep_until(period * PERIOD)
 
 
+async def _double(run: Run, node: SimulatedNode, fault: Fault) -> None:
+    old = node.start_beside()
+    await run.sleep_or_heal(fault.lasts)
+    if not run.healed:
+        run.trace_node(node, "resumed", f"incarnation {old.incarnation}, beside the new one")
+        old.group.release()
+        await run.sleep_or_heal(math.inf)
+    run.network.fence(old.endpoint, silent=False)
+    old.group.hold()
+
+
 async def _one(run: Run, fault: Fault) -> None:
     network = run.network
-    if fault.kind in ("crash", "pause"):
+    if fault.kind in NODE_FAULTS:
         node = run.nodes.get(fault.where)
         if node is None or node.gone or run.healed:
+            return
+        if fault.kind == "double":
+            if node.is_up and not node.is_paused:
+                run.fired(fault)
+                await _double(run, node, fault)
             return
         run.fired(fault)
         if fault.kind == "crash":

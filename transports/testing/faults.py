@@ -22,12 +22,13 @@ LINK_FAULTS: Final = ("part", "part-one-way", "slow")
 """What befalls two nodes for a while: nothing passes; nothing passes from one to the other; all
 that passes from one to the other is late."""
 
-NODE_FAULTS: Final = ("crash", "pause", "skew")
+NODE_FAULTS: Final = ("crash", "pause", "skew", "double")
 """What befalls a node: it is gone at once, and starts anew later; it stands still for a while;
-its clock goes wrong from its start on."""
+its clock goes wrong from its start on; it stands still, is taken for dead and started anew, and
+then the old one goes on beside the new one."""
 
 ACTOR_FAULTS: Final = ("raise",)
-"""An actor fails, before or at the end of a handler, or in a hook."""
+"""An actor of the application fails, before or at the end of a handler, or in a hook."""
 
 KINDS: Final = (*FRAME_FAULTS, *LINK_FAULTS, *NODE_FAULTS, *ACTOR_FAULTS)
 
@@ -123,8 +124,12 @@ class Faults:
     """The rates of all kinds of faults, each from 0 to 1.
 
     Of frames: cut, drop, corrupt, duplicate, delay, reorder: of each frame. Of nodes and of pairs
-    of nodes: part, part_one_way, slow, crash, pause: in each `PERIOD` seconds. skew: of each start
-    of a node. fail: of each step of an actor (a handler's begin and end, a hook's begin).
+    of nodes: part, part_one_way, slow, crash, pause, double: in each `PERIOD` seconds. skew: of
+    each start of a node. fail: of each step of an actor (a handler's begin and end, a hook's
+    begin).
+
+    double is 0 unless it is asked for: an application that has one process of a node's name do
+    what must be done once needs help from outside, such as a lock, to bear two.
 
     swarm: True: each kind is on or off by the seed, so that some runs have few kinds, and much of
     each. (Groce et al., Swarm Testing, ISSTA 2012.)
@@ -145,6 +150,7 @@ class Faults:
     crash: float = _rate(0.05)
     pause: float = _rate(0.05)
     skew: float = _rate(0.5)
+    double: float = _rate(0.0)
     fail: float = _rate(0.01)
     swarm: bool = True
 

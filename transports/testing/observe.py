@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
@@ -13,26 +12,15 @@ from actors import Actor
 from actors.actor import is_async
 from actors.context import Context
 from actors.errors import brief
-from transports.codec import Codec
-from transports.incoming import Incoming
-from transports.node import Node
+from transports.testing.observe_nodes import MOST, Identity
 
 if TYPE_CHECKING:
-    from actors.cell import Cell
     from transports.testing.cluster import SimulatedNode
     from transports.testing.run import Run
 
 _HOOKS: Final = ("started", "stopped", "restarting")
-_MARK: Final = b"\xc1sim"
-"""Before the identity of a message, behind its body: 0xc1 is nothing in msgpack."""
-_NUMBER: Final = struct.Struct(">4sHQ")
-_MOST: Final = 4096
-
-
-def identity_of(body: bytes) -> bytes:
-    """What is behind the body of a message; b"": it has none."""
-    identity = body[-_NUMBER.size :]
-    return identity if identity[: len(_MARK)] == _MARK else b""
+_OWN: Final = ("actors", "supervision", "transports")
+"""Packages whose own actors (a queue, an echo) do not fail: they run nobody's code."""
 
 
 class SimulatedFault(Exception):
@@ -40,97 +28,14 @@ class SimulatedFault(Exception):
 
 
 @attrs.define(eq=False)
-class Identity:
-    """Of one message between nodes: who sent it, as the how-many-th; and to which actor."""
-
-    sender: str
-    number: int
-    message: Any
-    target: str = ""
-
-
-class IdentityCodec(Codec):
-    """Gives each message an identity that travels with it, so that a second copy is known as one.
-
-    It stands beside the session, whose numbers are what is to be judged.
-    """
-
-    node: ObservedNode
-
-    def encode_value(self, value: object, kind: Any = Any) -> bytes:
-        body = super().encode_value(value, kind)
-        if kind is not Any:
-            return body
-        identity = self.node.new_identity()
-        run = self.node.simulated.run
-        if run.describes:
-            run.descriptions[identity] = brief(value, 60)
-        return body + identity
-
-    def decode_value(self, data: bytes, kind: Any = Any) -> Any:
-        identity = identity_of(data) if kind is Any else b""
-        if not identity:
-            return super().decode_value(data, kind)
-        value = super().decode_value(data[: -_NUMBER.size], kind)
-        if value.__class__ not in _SHARED:
-            _, sender, number = _NUMBER.unpack(identity)
-            self.node.decoded(value, sender, number)
-        return value
-
-
-_SHARED: Final = (bool, int, float, str, bytes, type(None))
-"""Values that may be one object in many messages: these go without."""
-
-
-class ObservedIncoming(Incoming):
-    """Notes for which actor a message was."""
-
-    def _put(self, cell: Cell, item: Any, sequence: int) -> None:
-        node = self._node
-        assert isinstance(node, ObservedNode)
-        found = node.identities.get(id(getattr(item, "message", item)))
-        if found is not None:
-            found.target = str(cell)
-        super()._put(cell, item, sequence)
-
-
-class ObservedNode(Node):
-    """A node whose messages have identities."""
-
-    simulated: SimulatedNode
-
-    def new_codec(self) -> Codec:
-        self.identities: OrderedDict[int, Identity] = OrderedDict()
-        codec = IdentityCodec(self._types, resolve=self.system.at, max_size=self.limits.max_message)
-        codec.node = self
-        return codec
-
-    def new_incoming(self, *args: Any) -> Incoming:
-        return ObservedIncoming(self, *args)
-
-    def new_identity(self) -> bytes:
-        """For a message that is sent now."""
-        sender = self.asker()
-        name = f"{self.name}.{self.incarnation}" if sender is None else str(sender)
-        number, index = self.simulated.run.observer.new_identity(name)
-        return _NUMBER.pack(_MARK, index, number)
-
-    def decoded(self, value: Any, sender: int, number: int) -> None:
-        """A message has come."""
-        name = self.simulated.run.observer.senders[sender]
-        self.identities[id(value)] = Identity(name, number, value)
-        if len(self.identities) > _MOST:
-            self.identities.popitem(last=False)
-
-
-@attrs.define(eq=False)
 class _Life:
-    """One incarnation of an actor. start: that of its node."""
+    """One incarnation of an actor. start: that of its node. may_fail: by a fault."""
 
     node: SimulatedNode
     start: int
     address: str
     incarnation: int
+    may_fail: bool
     busy: int = 0
 
 
@@ -149,7 +54,10 @@ class Observer:
     """Watches every handler and hook of a run.
 
     It finds: two incarnations of an actor at work at once; a message between nodes that is
-    handled twice, or before one that its sender has sent to the same actor earlier.
+    handled twice, or before one that its sender has sent to the same actor earlier, or that is
+    not what was sent, or was acknowledged before it was in a mailbox; and a node that another one
+    does not believe, though both keep to the rules; and a node that talks to an incarnation of
+    another one that is over.
     """
 
     def __init__(self, run: Run) -> None:
@@ -161,6 +69,8 @@ class Observer:
         self.senders: list[str] = []
         self._handled: dict[tuple[str, str], OrderedDict[int, int]] = {}
         self.handled = 0
+        #: By node and identity: what was accepted there and not acknowledged so far.
+        self.accepted: dict[tuple[str, bytes], None] = {}
 
     def new_identity(self, sender: str) -> tuple[int, int]:
         """The next number of a sender, and which one it is."""
@@ -173,13 +83,19 @@ class Observer:
 
     # -- what is watched
 
-    def constructed(self, node: SimulatedNode, actor: Actor) -> None:
-        """A new incarnation of an actor was made: put us before its handlers."""
+    def constructed(self, node: SimulatedNode, start: int, actor: Actor) -> None:
+        """A new incarnation of an actor was made: put us before its handlers.
+
+        start: the incarnation of its node. What one that was taken for dead does is not judged.
+        """
+        if start != node.incarnation:
+            return
         cell = actor.context._cell
         address = str(cell)
-        life = _Life(node, node.incarnation, address, cell.incarnation)
+        own = type(actor).__module__.partition(".")[0] in _OWN
+        life = _Life(node, start, address, cell.incarnation, not own)
         before = self._lives.get(address)
-        if before is not None and before.start == node.incarnation and before.busy:
+        if before is not None and before.start == start and before.busy:
             self._run.violated(
                 "one incarnation",
                 f"incarnation {life.incarnation} of {address} was made while a handler of "
@@ -248,7 +164,7 @@ class Observer:
 
     def _may_fail(self, life: _Life, step: str, message: Any) -> None:
         run = self._run
-        if run.healed:
+        if run.healed or not life.may_fail:
             return
         key = (life.address, step)
         number = self._steps[key] = self._steps.get(key, 0) + 1
@@ -308,7 +224,7 @@ class Observer:
                 )
         if found.target == life.address or not handled or found.number > next(reversed(handled)):
             handled[found.number] = id(message)
-        if len(handled) > _MOST:
+        if len(handled) > MOST:
             handled.popitem(last=False)
 
 

@@ -52,7 +52,7 @@ class Chance:
                 if fault in ("delay", "reorder"):
                     by = round(0.002 + LONGEST_DELAY * drawn[6] ** 3, 4)
                 elif fault == "corrupt":
-                    by = math.floor(drawn[6] * 4096)
+                    by = float(math.floor(drawn[6] * 4096))
                 return Fault(fault, way, kind, number, by=by)
         return None
 
@@ -73,7 +73,11 @@ class Chance:
     def in_period(self, period: int, nodes: Sequence[str]) -> list[Fault]:
         found: list[Fault] = []
         for node in nodes:
-            for kind, shortest, longest in (("crash", 0.1, 8.0), ("pause", 0.2, 8.0)):
+            for kind, shortest, longest in (
+                ("crash", 0.1, 8.0),
+                ("pause", 0.2, 8.0),
+                ("double", 0.2, 8.0),
+            ):
                 found += self._timed(kind, node, period, shortest, longest)
         for one, other in combinations(nodes, 2):
             found += self._timed("part", f"{one}<->{other}", period, 0.2, 20.0)

@@ -21,10 +21,17 @@ from transports.errors import DecodeError
 from transports.framing import HEADER
 from transports.testing.application import Application, Cluster
 from transports.testing.chance import Dice
-from transports.testing.cluster import CLIENT, RESTART_AFTER, SimulatedNode, befall
+from transports.testing.cluster import (
+    CLIENT,
+    RESTART_AFTER,
+    SimulatedNode,
+    befall,
+    causes,
+)
 from transports.testing.faults import Fault
 from transports.testing.network import Network
-from transports.testing.observe import Observer, identity_of
+from transports.testing.observe import Observer
+from transports.testing.observe_nodes import identity_of
 from transports.testing.plan import Plan
 from transports.testing.schedulers import Kind as SchedulerKind
 from transports.testing.schedulers import make_scheduler
@@ -201,6 +208,9 @@ class Run:
         await self._within(self.times.recover_within, self.app.recover(cluster), "recover() ends")
         await self._quiet_at_last()
         self.app.check(cluster)
+        kept = [text for node in self._all() for text in node.node.left()]
+        if kept:
+            raise Violation("no leak", "; ".join(kept[:5]))
         for node in reversed(self._all()):
             node.leave()
             await self._within(60.0, node.ended.wait(), f"node {node.name} can be left")
@@ -310,7 +320,7 @@ class Run:
     def ended_by_itself(self, node: SimulatedNode, error: Exception) -> None:
         """A node's program has ended with an error: it is started again after a while."""
         node.fence()
-        self.trace_node(node, "crashed", f"by itself: {_causes(error)}")
+        self.trace_node(node, "crashed", f"by itself: {causes(error)}")
         self._counts["node ended by itself"] += 1
 
         async def again() -> None:
@@ -397,12 +407,6 @@ class Run:
     ) -> None:
         if not self.over:
             self.trace.add(self.now(), kind, node, peer, text, frame, fault, detail)
-
-
-def _causes(error: BaseException) -> str:
-    if isinstance(error, BaseExceptionGroup):
-        return ", ".join(_causes(each) for each in error.exceptions)
-    return type(error).__name__
 
 
 @contextlib.contextmanager

@@ -168,7 +168,11 @@ class TaskControl(trio.abc.Instrument):
         group, self._next = self._next, None
         if group is None:
             nursery = task.parent_nursery
-            group = None if nursery is None else self._groups.get(nursery.parent_task)
+            parent = None if nursery is None else nursery.parent_task
+            if parent is trio.lowlevel.current_root_task():
+                # A system task: it belongs to no nursery of a node, but to whoever spawned it.
+                parent = trio.lowlevel.current_task()
+            group = None if parent is None else self._groups.get(parent)
         if group is None:
             return
         self._groups[task] = group
