@@ -55,12 +55,13 @@ def test_a_rate_is_from_0_to_1(rate: float) -> None:
 
 
 def test_a_swarm_turns_each_kind_on_in_about_half_of_the_seeds() -> None:
-    faults = Faults()
+    faults = Faults(double=0.1)
     seeds = 400
     for kind in KINDS:
         on = sum(faults.rates(seed)[kind] > 0 for seed in range(seeds))
         assert seeds * 0.4 < on < seeds * 0.6, kind
-    assert all(Faults(swarm=False).rates(1).values())
+    always = Faults(swarm=False).rates(1)
+    assert [kind for kind in KINDS if not always[kind]] == ["double"]
     assert not any(Faults.none().rates(1).values())
 
 
@@ -85,7 +86,7 @@ def test_by_default_every_kind_fires_in_some_seed() -> None:
         for seed in range(20)
         for fault in make_simulation(Counting, seed=seed).run().fired
     }
-    assert fired == set(KINDS)
+    assert fired == set(KINDS) - {"double"}
 
 
 def test_no_faults_fire_on_a_network_that_is_well() -> None:
