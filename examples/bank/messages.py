@@ -3,7 +3,7 @@
 from actors import Request, message
 
 
-@message
+@message(name="bank.Withdraw")
 class Withdraw(Request[bool]):
     """Take money for a transfer; the reply says whether there was enough. Twice is once."""
 
@@ -11,7 +11,7 @@ class Withdraw(Request[bool]):
     cents: int
 
 
-@message
+@message(name="bank.Deposit")
 class Deposit(Request[bool]):
     """Add the money of a transfer. Twice is once."""
 
@@ -19,12 +19,12 @@ class Deposit(Request[bool]):
     cents: int
 
 
-@message
+@message(name="bank.Balance")
 class Balance(Request[int]):
     """How many cents are in the account?"""
 
 
-@message
+@message(name="bank.Transfer")
 class Transfer(Request[bool]):
     """Move money; the reply says whether there was enough. Twice is once."""
 
@@ -34,7 +34,7 @@ class Transfer(Request[bool]):
     cents: int
 
 
-@message
+@message(name="bank.CarryOn")
 class CarryOn:
     """To itself: finish what an earlier incarnation had begun."""
 

@@ -26,6 +26,7 @@ from examples.bank.journal import Entry, Journal
 from examples.bank.messages import Balance, Transfer
 from examples.bank.teller import Teller
 from supervision import ChildSpec, OneForOne, child
+from transports import NotEncodable
 from transports.testing import Application, Cluster, SimulatedNode
 
 OPENING = 1_000
@@ -148,6 +149,8 @@ async def insist_on(ref: ActorRef, request: Request[T]) -> T:
     while True:
         try:
             return await ref.ask(request, timeout=20)
+        except NotEncodable:
+            raise  # no repetition helps
         except ActorError:
             await trio.sleep(0.2)
 
@@ -157,6 +160,8 @@ async def insist(order: Any) -> None:
     while True:
         try:
             await order()
+        except NotEncodable:
+            raise  # no repetition helps
         except ActorError:
             await trio.sleep(0.2)
         else:

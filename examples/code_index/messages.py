@@ -4,7 +4,7 @@ from actors import ActorRef, Request, message
 from examples.code_index.facts import FileFacts, Location, Problem, Snapshot, Totals
 
 
-@message
+@message(name="index.FindFiles")
 class FindFiles:
     """To the crawler: find up to `count` more files, and tell `reply_to`."""
 
@@ -12,7 +12,7 @@ class FindFiles:
     reply_to: ActorRef
 
 
-@message
+@message(name="index.FilesFound")
 class FilesFound:
     """From the crawler: files by their paths below the root; `more` is False at the end."""
 
@@ -20,14 +20,14 @@ class FilesFound:
     more: bool
 
 
-@message
+@message(name="index.Ready")
 class Ready:
     """From an indexer to the queue: I am done with what I had, if anything; give me a file."""
 
     indexer: ActorRef
 
 
-@message
+@message(name="index.IndexFile")
 class IndexFile:
     """To an indexer: index this file. `attempt` counts from 1."""
 
@@ -35,21 +35,21 @@ class IndexFile:
     attempt: int
 
 
-@message
+@message(name="index.Indexed")
 class Indexed:
     """To the aggregator: what was found in one file."""
 
     facts: FileFacts
 
 
-@message
+@message(name="index.NotIndexed")
 class NotIndexed:
     """To the aggregator: a file or folder that could not be read, and why."""
 
     problem: Problem
 
 
-@message
+@message(name="index.Discovered")
 class Discovered:
     """To the aggregator: there are `total` files so far; `complete` means that this is all."""
 
@@ -57,7 +57,7 @@ class Discovered:
     complete: bool
 
 
-@message
+@message(name="index.Progress")
 class Progress:
     """To the reporter: how many files are done, of how many that have been found so far."""
 
@@ -66,44 +66,44 @@ class Progress:
     complete: bool
 
 
-@message
+@message(name="index.Redraw")
 class Redraw:
     """To the reporter, from its own timer."""
 
 
-@message
+@message(name="index.Complete")
 class Complete:
     """To the job: every file is in the index; this is the index in numbers."""
 
     totals: Totals
 
 
-@message
+@message(name="index.Finished")
 class Finished(Request[Totals]):
     """Wait until every file is in the index; the reply is the index in numbers."""
 
 
-@message
+@message(name="index.WhereDefined")
 class WhereDefined(Request[tuple[Location, ...]]):
     """Where is a function or a class of this name defined?"""
 
     name: str
 
 
-@message
+@message(name="index.WhoImports")
 class WhoImports(Request[tuple[str, ...]]):
     """Which files import this module?"""
 
     module: str
 
 
-@message
+@message(name="index.MostUsed")
 class MostUsed(Request[tuple[tuple[str, int], ...]]):
     """Which names are read most, and how often?"""
 
     count: int
 
 
-@message
+@message(name="index.TakeSnapshot")
 class TakeSnapshot(Request[Snapshot]):
     """The whole index in canonical order, to compare it with another one."""

@@ -3,16 +3,16 @@
 from actors import Request, message
 
 
-@message
+@message(name="dining.Take")
 class Take(Request[None]):
     """Lend me the fork; replied when it is mine."""
 
 
-@message
+@message(name="dining.PutBack")
 class PutBack:
     """I do not need the fork any more."""
 
 
-@message
+@message(name="dining.Hungry")
 class Hungry:
     """To itself: it is time to eat."""

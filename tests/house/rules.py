@@ -1,6 +1,7 @@
 """The rules of the house that an AST can tell, as functions from source to what breaks them."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -99,6 +100,17 @@ def private_names(path: str, tree: ast.Module, public: dict[str, list[str]]) -> 
         f"{path}:{line} imports {name}"
         for line, name in imported(path, tree)
         if name.partition(".")[0] in RUNTIME and name not in allowed
+    ]
+
+
+def short_names(path: str, tree: ast.Module) -> list[str]:
+    """Messages whose name on the wire has no prefix."""
+    return [
+        f"{path}:{node.lineno} {node.name}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+        for decorator in node.decorator_list
+        if re.match(r"message\b(?!\(name='\w+\.)", ast.unparse(decorator))
     ]
 
 

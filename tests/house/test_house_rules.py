@@ -53,6 +53,12 @@ def test_examples_use_public_names_only(repository: Path) -> None:
     assert broken(repository, rule, "examples") == []
 
 
+def test_messages_of_the_examples_have_names_of_their_own(repository: Path) -> None:
+    # By default a message is called what its class is called, and two programs in one process
+    # (two examples under test) that both have a `Balance` could not send it to another node.
+    assert broken(repository, rules.short_names, "examples") == []
+
+
 def test_runtime_code_does_not_iterate_over_sets(repository: Path) -> None:
     assert broken(repository, rules.set_iterations, *rules.RUNTIME) == []
 
