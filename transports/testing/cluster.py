@@ -179,17 +179,19 @@ class SimulatedNode:
                     await leave.wait()
                     self.is_up = False
                 run.trace_node(self, "left")
-            except Exception as error:
-                # What a real process would end with: whoever watches over it starts it again.
-                if run.over or self.gone or incarnation != self.incarnation:
-                    return
-                self.is_up = False
-                if not (system._failures or app_failed):
-                    # No actor has failed too often: then it is the runtime that did.
-                    run.violated("no error of the runtime", f"node {self.name}: {causes(error)}")
-                run.ended_by_itself(self, error)
+            # A system that is cancelled while it fails ends with both.
+            except* Exception as errors:
+                if not (run.over or self.gone or incarnation != self.incarnation):
+                    self._failed(errors, of_runtime=not (system._failures or app_failed))
             finally:
                 ended.set()
+
+    def _failed(self, error: Exception, of_runtime: bool) -> None:
+        # What a real process would end with: whoever watches over it starts it again.
+        self.is_up = False
+        if of_runtime:
+            self.run.violated("no error of the runtime", f"node {self.name}: {causes(error)}")
+        self.run.ended_by_itself(self, error)
 
     def leave(self) -> None:
         """Let it end in good order."""

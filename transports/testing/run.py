@@ -231,8 +231,8 @@ class Run:
         for node in self._all():
             for name in self.all_names:
                 while True:
-                    ref = node.system.at(f"actor://{name}/simulation-echo")
                     try:
+                        ref = node.system.at(f"actor://{name}/simulation-echo")
                         await ref.ask(f"{node.name} to {name}", timeout=5)
                     except ActorError:
                         await trio.sleep(0.2)
