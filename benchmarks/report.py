@@ -28,8 +28,9 @@ def cells(row: Row) -> tuple[str, ...]:
 
 
 def _ratio(row: Result) -> tuple[str, str, str]:
-    if row.better == "less":
-        return "-", "-", "-" if row.reach is None else f"<= {quantity(row.reach, row.unit)}"
+    if row.limit is None:
+        sign = "<=" if row.better == "less" else ">="
+        return "-", "-", "-" if row.reach is None else f"{sign} {quantity(row.reach, row.unit)}"
     digits = 3 if row.ratio < 0.1 else 2
     return (
         f"{row.ratio:.{digits}f}",

@@ -8,6 +8,7 @@ from benchmarks.workloads import (
     restarts,
     routing,
     session,
+    simulation,
     spawning,
     supervision,
     waiting,
@@ -23,6 +24,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     *supervision.BENCHMARKS,
     *routing.BENCHMARKS,
     *session.BENCHMARKS,
+    *simulation.BENCHMARKS,
 )
 
 
