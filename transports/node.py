@@ -116,6 +116,7 @@ class Node:
         self._refs: WeakValueDictionary[Address, RemoteRef] = WeakValueDictionary()
         self.directory = Directory(self)
         self._scope = trio.CancelScope(shield=True)
+        self._ended = trio.Event()
         self._leaving = False
 
     # -- a transport
@@ -153,21 +154,27 @@ class Node:
             for link in self._links.values():
                 while link.up and link.session.state is not State.CLOSED:
                     await link.changed.wait()
+        # A reader may be in the middle of what has arrived: it is let finish, while the system can
+        # still take a message, or refuse it.
         self._scope.cancel()
+        await self._ended.wait()
         for link in self._links.values():
             link.incoming.lost()
             link.outgoing.lost(NodeDown(link.peer, "this system was left"))
 
     async def _run(self, opened: trio.Event) -> None:
-        with self._scope:
-            async with trio.open_nursery() as nursery:
-                self._nursery = nursery
-                nursery.start_soon(self._endpoint.serve, self._called)
-                for peer in self._peers:
-                    if peer != self.name:
-                        self._make_link(peer)
-                        nursery.start_soon(self._dial, peer)
-                opened.set()
+        try:
+            with self._scope:
+                async with trio.open_nursery() as nursery:
+                    self._nursery = nursery
+                    nursery.start_soon(self._endpoint.serve, self._called)
+                    for peer in self._peers:
+                        if peer != self.name:
+                            self._make_link(peer)
+                            nursery.start_soon(self._dial, peer)
+                    opened.set()
+        finally:
+            self._ended.set()
 
     # -- connections
 
