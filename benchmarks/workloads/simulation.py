@@ -32,6 +32,9 @@ class Counter(Actor):
 class Counting(Application):
     """Clients ask and tell the counters of all nodes."""
 
+    def __init__(self, each: int = EACH) -> None:
+        self.each = each
+
     async def start(self, node: SimulatedNode) -> None:
         """A counter."""
         node.system.spawn(Counter, name="counter")
@@ -41,7 +44,7 @@ class Counting(Application):
 
         async def client(name: str) -> None:
             ref = cluster.client.at(f"actor://{name}/counter")
-            for number in range(EACH):
+            for number in range(self.each):
                 try:
                     if number % 3:
                         await ref.ask(Add(number), timeout=5)
