@@ -69,8 +69,9 @@ bench: $(VENV)/$(READY) ## Measure against the limits, and write benchmarks/RESU
 	@$(BIN)/python -m benchmarks
 
 .PHONY: soak
-soak: $(VENV)/$(READY) ## A million messages and a hundred thousand faults: each must be accounted for
+soak: $(VENV)/$(READY) ## Millions of messages and faults, on one node and across nodes: each is accounted for
 	@$(BIN)/python -m benchmarks.soak
+	@$(BIN)/python -m benchmarks.soak_nodes
 
 .PHONY: fuzz
 fuzz: $(VENV)/$(READY) ## Attack all decoders with changed bytes for FUZZ_SECONDS (60)

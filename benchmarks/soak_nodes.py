@@ -11,8 +11,8 @@ the disk, and no message may be there twice.
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
-import shlex
 import statistics
 import sys
 from array import array
@@ -217,20 +217,20 @@ def run(seed: int, messages: int = MESSAGES) -> Part:
     )
 
 
-def soak(messages: int, faults: int, seed: int, jobs: int) -> Iterator[Total]:
+def soak(messages: int, faults: int, seed: int, jobs: int, each: int) -> Iterator[Total]:
     """Run seeds from `seed` on until there are as many of both, or one fails; the total so far."""
     total = Total()
-    with ProcessPoolExecutor(jobs) as pool:
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
         seeds = iter(range(seed, sys.maxsize))
-        running = {pool.submit(run, next(seeds)) for _ in range(jobs)}
+        running = {pool.submit(run, next(seeds), each) for _ in range(jobs)}
         while running:
             done, running = wait(running, return_when=FIRST_COMPLETED)
-            for each in done:
-                total.add(each.result())
+            for part in done:
+                total.add(part.result())
             yield total
             enough = total.acknowledged >= messages and total.faults >= faults
             if not enough and not total.failed:
-                running |= {pool.submit(run, next(seeds)) for _ in done}
+                running |= {pool.submit(run, next(seeds), each) for _ in done}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -240,22 +240,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--faults", type=int, default=1_000_000, help="at least")
     parser.add_argument("--seed", type=int, default=1, help="of the first run")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
+    parser.add_argument("--each", type=int, default=MESSAGES, help="messages of one run")
     options = parser.parse_args(arguments)
     console = Console(width=None if sys.stdout.isatty() else 100)
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeElapsedColumn())
     total = Total()
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("acknowledged", total=options.messages)
-        for total in soak(options.messages, options.faults, options.seed, options.jobs):
+        for total in soak(
+            options.messages, options.faults, options.seed, options.jobs, options.each
+        ):
             progress.update(task, completed=total.acknowledged)
     console.print(account(total))
+    again = f"python -m benchmarks.soak_nodes --each {options.each} --seed"
     for part in total.failed:
         print(f"seed {part.seed} failed: {part.error}")
-        again = (
-            f"from benchmarks.soak_nodes import simulation; print(simulation({part.seed}).run())"
-        )
-        print(f"  again: python -c {shlex.quote(again)}")
-    print(f"seed {options.seed}; again by: python -m benchmarks.soak_nodes --seed {options.seed}")
+        print(f"  again by: {again} {part.seed} --messages 1 --faults 1 --jobs 1")
+    print(f"seed {options.seed}; again by: {again} {options.seed}")
     return 1 if total.failed else 0
 
 
