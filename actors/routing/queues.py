@@ -88,6 +88,7 @@ class WorkQueue(Actor):
         self._consumers: dict[ActorRef, Consumer] = {}
         self._pending: deque[Job] = deque()
         self._delivering = False
+        self._has_stopped = False
 
     def receive(self, message: Any) -> None:
         """Hold a message until a consumer is free; with too many held, let the mailbox fill."""
@@ -102,6 +103,10 @@ class WorkQueue(Actor):
 
     async def stopped(self) -> None:
         """What nobody has handled is not lost in silence."""
+        self._has_stopped = True
+        self._bury()
+
+    def _bury(self) -> None:
         pending, self._pending = self._pending, deque()
         for job in pending:
             self._is_dead(job, DeadLetterReason.UNHANDLED_AT_STOP)
@@ -184,6 +189,10 @@ class WorkQueue(Actor):
             self._pending.appendleft(job)
         else:
             job.reply.reply(outcome)
+        if self._has_stopped:
+            # Its consumers may be on nodes that cannot be reached any more: this one is being left.
+            self._bury()
+            return
         self._deliver()
         if len(self._pending) < HELD:
             self.context.unstash_all()
