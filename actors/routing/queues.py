@@ -13,6 +13,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 from actors.actor import Actor
+from actors.address import check_name
 from actors.ask import Ask, Reply
 from actors.cell import Cell
 from actors.dead_letters import DeadLetterReason
@@ -229,6 +230,7 @@ class Queues:
         found = (self._system._root._children or {}).get(path)
         if found is not None:
             return found
+        check_name(name, "queue's name")
         ref = self._system.spawn(WorkQueue, deliveries or WorkQueue.deliveries, name=path)
         assert isinstance(ref, Cell)
         return ref
