@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from transports import frames
-from transports.connection import Broken, Frames
+from transports.connection import Broken, Frames, Ourselves
 from transports.endpoint import Endpoint, Peer
 from transports.errors import DecodeError
 from transports.frames import Reason, Refuse
@@ -70,10 +70,11 @@ class Connections:
             if link is not None and link.is_busy():
                 continue
             attempt += 1
-            await self._call(peer)
+            if not await self._call(peer):
+                return
 
-    async def _call(self, peer: Peer) -> None:
-        """One attempt, and the conversation that comes of it."""
+    async def _call(self, peer: Peer) -> bool:
+        """One attempt, and the conversation that comes of it; False: it is this node itself."""
         node = self._node
         within = node.limits.handshake_within
         try:
@@ -82,17 +83,21 @@ class Connections:
         except (OSError, trio.TooSlowError) as error:
             why = error if isinstance(error, OSError) else f"no answer within {within:g} s"
             log.debug("%s: no connection with %s: %s", node.name, peer, why)
-            return
+            return True
         async with _closing(stream):
             connection = Frames(stream, node.limits.max_frame)
             name: str | None = None
             with self._as_no_connection():
-                name = await self._introduce(connection, peer.name, called=False)
+                try:
+                    name = await self._introduce(connection, peer.name, called=False)
+                except Ourselves:
+                    return False
             if name is None:
-                return
+                return True
             link = self._links[peer] = node.make_link(name)
             if not link.is_busy():
                 await link.converse(connection, [])
+            return True
 
     # -- being called
 

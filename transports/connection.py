@@ -17,6 +17,10 @@ class Broken(Exception):
     """This connection is of no more use; the session may go on over another one. Private."""
 
 
+class Ourselves(Broken):
+    """A node has called itself. Private."""
+
+
 class Frames:
     """A connection as frames.
 

@@ -126,6 +126,11 @@ class Introduction:
         """What came of it, once something has."""
         return self._result
 
+    @property
+    def peer_nonce(self) -> bytes:
+        """That of the peer's INTRODUCE; empty before it has come."""
+        return _HEAD.unpack_from(self._theirs)[4] if self._theirs else b""
+
     def outgoing(self) -> list[bytes]:
         """The frames to write now; also after a refusal, whose reason the peer should hear."""
         taken, self._outgoing = self._outgoing, []

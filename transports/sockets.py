@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import trio
 
-from transports.connection import Broken, Frames
+from transports.connection import Broken, Frames, Ourselves
 from transports.endpoint import Endpoint, Handle, Peer
 from transports.errors import CannotListen
 from transports.frames import Reason
@@ -44,6 +45,7 @@ class SocketEndpoint(Endpoint):
         self._secret = check_secret(secret)
         self._tls = tls
         self._said: dict[str, str] = {}
+        self._nonces: deque[bytes] = deque(maxlen=1_000)
 
     @property
     def place(self) -> str:
@@ -86,6 +88,7 @@ class SocketEndpoint(Endpoint):
         role = Role.CALLED if called else Role.CALLER
         nonce = self.nonce(NONCE)
         introduction = Introduction(me, role, nonce, secret=self._secret, expected=peer)
+        self._nonces.append(nonce)
         while introduction.result is None:
             await connection.write(introduction.outgoing())
             payloads = await connection.read()
@@ -93,6 +96,8 @@ class SocketEndpoint(Endpoint):
                 if introduction.received(payload) is not None:
                     connection.unread(payloads[place:])
                     break
+        if introduction.peer_nonce in self._nonces:
+            raise Ourselves("it has called itself")
         result = introduction.result
         if isinstance(result, Introduced) and self._tls is not None:
             names = self._tls.names_of(connection.stream)

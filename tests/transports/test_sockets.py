@@ -282,8 +282,11 @@ async def test_a_certificate_for_another_name_is_refused(
     authority: trustme.CA, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     server = Tcp("127.0.0.1:0", tls=tls(authority, tmp_path, "a"))
-    thief = Tcp(None, peers=[server.address], tls=tls(authority, tmp_path, "b"))
-    async with running("a", server), running("good", thief):
+    certificate = tls(authority, tmp_path, "b")
+    async with (
+        running("a", server),
+        running("good", Tcp(None, peers=[server.address], tls=certificate)),
+    ):
         await refused(caplog, "good has a certificate for b")
         assert list(server.links()) == []
 
