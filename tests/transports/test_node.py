@@ -302,7 +302,10 @@ async def test_leaving_a_system_says_goodbye_at_once(autojump_clock: MockClock) 
             b.spawn(Remote, name="there")
             ref = a.at("actor://b/there")
             await ref.ask(Get())
-        begin = trio.current_time()
+            begin = trio.current_time()
+        # Neither the one that leaves waits, nor the one that is left behind.
+        assert trio.current_time() - begin < 0.1
         with pytest.raises(ActorStopped):
             await ref.ask(Get(), timeout=None)
-        assert trio.current_time() - begin < 15
+        # It might have come back.
+        assert trio.current_time() - begin < 11
