@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import tracemalloc
 from typing import Any
 
 import attrs
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from actors import ActorRef, NotAMessage, Request, message
 from tests.actors.kit import Checked, Doer
+from transports import envelope
 from transports.codec import Codec
 from transports.errors import DecodeError, NotEncodable
 from transports.roads import needs_cattrs
@@ -163,6 +165,49 @@ def test_what_is_too_large_is_refused_on_both_sides() -> None:
         codec.encode(Order(1, raw=b"x" * 200))
     with pytest.raises(DecodeError, match="more than one message may have"):
         codec.decode(b"x" * 1000)
+
+
+@message
+class Strictly:
+    n: int = attrs.field()
+    text: str = ""
+
+    @n.validator
+    def _check(self, _: Any, value: int) -> None:
+        assert value != 0
+        if value < 0:
+            raise ZeroDivisionError(value)
+        if value > 9:
+            raise LookupError(value)
+
+
+@pytest.mark.parametrize("number", [0, -1, 10])
+def test_whatever_a_validator_raises_is_a_decode_error(number: int) -> None:
+    codec = Codec([Strictly])
+    data = codec._by_class[Strictly].header + msgspec.msgpack.encode({"n": number})
+    with pytest.raises(DecodeError, match="Error"):
+        codec.decode(data)
+
+
+@pytest.mark.parametrize("first", [0xC6, 0xC9, 0xDB, 0xDD, 0xDF])
+def test_a_size_that_is_a_lie_costs_no_memory(first: int) -> None:
+    """As many items or bytes as 32 bits can say, in a message of some bytes."""
+    lie = bytes([first]) + b"\xff" * 4
+    order = CODEC._by_class[Order].header
+    tracemalloc.start()
+    try:
+        for decode, data in (
+            (CODEC.decode, order + b"\x82\xa6number\x01\xa5items" + lie),
+            (CODEC.decode, CODEC._by_class[Private].header + b"\x82\xa7_secret\x01\xa5items" + lie),
+            (CODEC.decode_value, lie),
+            (envelope.decode, lie),
+            (envelope.decode, b"\x92\x0b" + lie),
+        ):
+            with pytest.raises(DecodeError):
+                decode(data)
+        assert tracemalloc.get_traced_memory()[1] < 100_000
+    finally:
+        tracemalloc.stop()
 
 
 # -- evolution: the table of docs/wire.md
