@@ -134,12 +134,18 @@ class Simulation:
         words += ["--nodes", str(self.nodes), "--seed", str(self.seed)]
         if self.scheduler != "fair":
             words += ["--scheduler", self.scheduler]
+        usual = Times()
+        for field in attrs.fields(Times):
+            value = getattr(self.times, field.name)
+            if value != getattr(usual, field.name):
+                words += [f"--{field.name.replace('_', '-')}", str(value)]
         if isinstance(self.faults, Faults):
             default = Faults()
             for field in attrs.fields(Faults):
                 value = getattr(self.faults, field.name)
                 if value != getattr(default, field.name):
-                    words += ["--rate", f"{field.name}={value}"]
+                    number = int(value) if field.name == "swarm" else value
+                    words += ["--rate", f"{field.name}={number}"]
         else:
             for fault in self.faults:
                 words += ["--fault", str(fault)]
