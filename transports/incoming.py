@@ -344,13 +344,19 @@ class Incoming:
 
     def _publish(self, message: envelope.Publish) -> None:
         try:
-            item = self._node.codec.decode_value(message.body)
-            address = Address.parse(f"topic://{message.topic}")
-        except (DecodeError, ValueError) as error:
+            ref = self._node.system.at(f"topic://{message.topic}")
+        except ValueError as error:
             log.warning("from node %s to topic %s: %s", self._peer, message.topic, error)
             return
-        ref = self._node.system.at(address)
         assert isinstance(ref, TopicRef)
+        try:
+            item = self._node.codec.decode_value(message.body)
+        except DecodeError as error:
+            log.warning("from node %s to topic %s: %s", self._peer, message.topic, error)
+            self._node.dispatcher.counters.at_the_door += 1
+            reason = DeadLetterReason.UNREADABLE
+            self._node.dispatcher.dead_letters.add(ref, message.body, reason)
+            return
         ref.publish_here(item)
 
     # -- watching and stopping

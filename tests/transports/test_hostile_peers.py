@@ -177,6 +177,23 @@ async def test_a_body_that_cannot_be_read_is_a_dead_letter_or_refuses_the_ask(
         assert letter.message == b"\x05nope!\x00\x01\x80"
 
 
+async def test_a_publication_that_cannot_be_read_is_a_dead_letter(
+    autojump_clock: MockClock,
+) -> None:
+    async with one_node() as (system, wires):
+        peer = Peer(wires)
+        await peer.connect("a")
+        for topic in ("orders.new", "no..topic"):
+            said = envelope.encode(envelope.Publish(topic, b"\xc1"))
+            await peer.say(said, charged=True)
+        await trio.sleep(1)
+        (letter,) = system.dead_letters.recent
+        assert (str(letter.ref), letter.message) == ("topic://orders.new", b"\xc1")
+        assert letter.reason is DeadLetterReason.UNREADABLE
+        assert system.ledger.missing == 0
+        await works(system, wires)
+
+
 @pytest.mark.parametrize("seed", range(20))
 async def test_arbitrary_bytes_on_a_connection_close_it(
     autojump_clock: MockClock, seed: int
