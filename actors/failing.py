@@ -155,6 +155,7 @@ def decide(cell: Cell, directive: Directive) -> None:
         isinstance(directive, Restart)
         and directive.after == 0
         and not cell._children
+        and not rare.elsewhere
         and not cell._traits.has_restarting
         # A constructor that always fails must not recurse from decision to decision.
         and failure.during != "__init__"

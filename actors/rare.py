@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         ExitReason,
         Failure,
     )
+    from actors.ref import ActorRef
     from actors.streams import Channel
     from actors.timers import Timer
 
@@ -82,6 +83,7 @@ class Rare:
         "cut",
         "decision",
         "deferred",
+        "elsewhere",
         "ending",
         "failure",
         "helper_waits",
@@ -105,6 +107,7 @@ class Rare:
         "timers",
         "undecided",
         "urgent",
+        "waits_elsewhere",
         "watchers",
         "watching",
     )
@@ -129,6 +132,10 @@ class Rare:
         self.watchers: dict[Cell, None] = {}
         self.watching: dict[Cell, None] = {}
         self.stop_waiters: list[Waiter] = []
+        self.elsewhere: dict[ActorRef, None] = {}
+        """What it has spawned on other nodes, and is still alive there: to be stopped with it."""
+        self.waits_elsewhere: Waiter | None = None
+        """Its turn waits for the end of one of those; it goes on without that when killed."""
         self.helper_waits: dict[Waiter, None] = {}
         self.starter: Waiter | None = None
         self.failure: Failure | None = None

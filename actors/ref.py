@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from actors.address import Address
     from actors.ask import Ask
     from actors.cell import Cell
+    from actors.failure import ExitReason
     from actors.messages import Request
     from actors.streams import Channel
+    from actors.waiting import Waiter
 
 T = TypeVar("T")
 
@@ -184,6 +186,14 @@ class ActorRef(abc.ABC):
     def _on_stop(self, callback: Callable[[], None]) -> None:
         """Call `callback` when it has stopped for good."""
         raise TypeError(f"{self!r} is no ref of one actor: only an actor can be registered")
+
+    def _stop_as(self, reason: ExitReason) -> None:
+        """Stop it as its parent would: by SHUTDOWN, or at once by KILLED."""
+        raise TypeError(f"{self!r} is no ref of one actor")
+
+    def _end(self) -> Waiter:
+        """A wait that is over when it has stopped for good, or is out of reach."""
+        raise TypeError(f"{self!r} is no ref of one actor")
 
     def _linked_by(self, other: Cell) -> None:
         """Link it to `other`."""

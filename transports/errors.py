@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import traceback
+
 from actors import ActorError
 
 
@@ -72,3 +74,8 @@ class WrongState(ActorError, RuntimeError):
         self.state = state
         self.event = event
         super().__init__(f"{event} is not possible in the state {state}")
+
+
+def trace_of(error: BaseException) -> str:
+    """The traceback of an error, as text of a bounded size."""
+    return "".join(traceback.format_exception(error))[-4_000:]
