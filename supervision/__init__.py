@@ -9,6 +9,7 @@ from supervision.circuit_breaker import CircuitBreaker, CircuitState
 from supervision.dynamic import DynamicSupervisor
 from supervision.errors import (
     ChildExited,
+    ChildLost,
     CircuitOpen,
     NoSuchChild,
     RateLimited,
@@ -38,6 +39,7 @@ __all__ = [
     "ChildCounts",
     "ChildExited",
     "ChildInfo",
+    "ChildLost",
     "ChildSpec",
     "CircuitBreaker",
     "CircuitOpen",

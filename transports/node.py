@@ -145,6 +145,7 @@ class Node:
         )
         system.install_elsewhere(self.spawner)
         self.directory.attach()
+        self.spawnable.attach()
         # Shielded, as the dispatcher: a cancellation from outside reaches the body of `async with`
         # first, which may still talk to other nodes; then `detach` ends this.
         opened = trio.Event()
