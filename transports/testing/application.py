@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from actors import ActorSystem, Env
 from transports.node import Limits
+from transports.spawnable import Recipe
 
 if TYPE_CHECKING:
     from actors.env import Random
@@ -48,12 +49,14 @@ class Application:
     """Subclass this: one instance lives for one run.
 
     nodes: how many nodes, unless `simulate` says so. limits: of each node. options: keywords for
-    each ActorSystem.
+    each ActorSystem. spawnable: of each node but the client's, as for `Node`; one that is set in
+    `__init__` may have classes that know the application.
     """
 
     nodes: ClassVar[int] = 3
     limits: ClassVar[Limits | None] = None
     options: ClassVar[Mapping[str, Any]] = {}
+    spawnable: Iterable[Recipe] | Mapping[str, Recipe] = ()
 
     async def start(self, node: SimulatedNode) -> None:
         """Start the actors of one node, in `node.system`. Called again when it starts anew.
