@@ -12,7 +12,7 @@ from typing import Any, Final
 import attrs
 
 from actors import message
-from transports import frames
+from transports import envelope, frames
 from transports.codec import Codec
 from transports.errors import DecodeError
 from transports.frames import Ack, Hello, Reason, Refuse
@@ -60,6 +60,11 @@ CORPUS: Final[tuple[bytes, ...]] = (
     frames.encode_number(frames.CLOSE, 0),
     *map(CODEC.encode, MESSAGES),
     *(encode_frame(CODEC.encode(each)) for each in MESSAGES),
+    CODEC.encode_value([[1, Item("tea")], {"name": "x"}]),
+    envelope.encode(envelope.Tell("bank/savings", CODEC.encode(MESSAGES[0]))),
+    envelope.encode(envelope.Stop("spawned/x", "killed")),
+    envelope.encode(envelope.Spawnable(("Indexer", "Reporter"))),
+    envelope.encode(envelope.Spawn(7, "Indexer", "x~a.1.2", 5.0, True, None, b"\x92\x90\x80")),
 )
 
 DECODERS: Final[tuple[Callable[[bytes], Any], ...]] = (
@@ -72,6 +77,8 @@ DECODERS: Final[tuple[Callable[[bytes], Any], ...]] = (
     frames.decode_ack,
     frames.decode_number,
     CODEC.decode,
+    CODEC.decode_value,
+    envelope.decode,
 )
 
 
