@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from actors.actor import Actor
     from actors.cell import Cell
+    from actors.placement import Placement
     from actors.ref import ActorRef
     from actors.system import ActorSystem
 
@@ -51,18 +52,40 @@ class Context:
         """1, and one more with each restart."""
         return self._cell.incarnation
 
-    def spawn(self, cls: Callable[..., Actor], *args: Any, name: str | None = None) -> ActorRef:
-        """Make a child, as `ActorSystem.spawn` makes a top-level actor. Same errors."""
-        from actors.spawning import spawn  # it builds on this module
+    def spawn(
+        self,
+        cls: Callable[..., Actor],
+        *args: Any,
+        name: str | None = None,
+        on: str | Placement | None = None,
+    ) -> ActorRef:
+        """Make a child, as `ActorSystem.spawn` makes a top-level actor. Same errors.
 
+        on: as there. It is stopped with this incarnation, as a child is; but it does not fail its
+            parent: watch it to hear of that.
+        """
+        # They build on this module.
+        from actors.elsewhere import elsewhere
+        from actors.spawning import spawn
+
+        if on is not None:
+            return elsewhere(self._cell, cls, on).spawn(self._cell, cls, args, name, on)
         return spawn(self._cell, cls, args, name)
 
     async def start(
-        self, cls: Callable[..., Actor], *args: Any, name: str | None = None
+        self,
+        cls: Callable[..., Actor],
+        *args: Any,
+        name: str | None = None,
+        on: str | Placement | None = None,
     ) -> ActorRef:
         """Make a child and wait until its `started()` has returned, as `ActorSystem.start`."""
-        from actors.spawning import start  # it builds on this module
+        # They build on this module.
+        from actors.elsewhere import elsewhere
+        from actors.spawning import start
 
+        if on is not None:
+            return await elsewhere(self._cell, cls, on).start(self._cell, cls, args, name, on)
         return await start(self._cell, cls, args, name)
 
     def watch(self, ref: ActorRef) -> None:

@@ -1,7 +1,7 @@
 """What to do when an actor fails: supervisors, restart strategies, backoff, pools.
 
-Read `kinds` and `strategies` (what is decided), then `base` (how it is carried out), then the
-three supervisors: `supervisor`, `dynamic`, `pool`.
+Read `kinds` and `strategies` (what is decided), then `restarting` (how it is carried out) and
+`base`, then the three supervisors: `supervisor`, `dynamic`, `pool`.
 """
 
 from supervision.child import ChildSpec, child
@@ -9,6 +9,7 @@ from supervision.circuit_breaker import CircuitBreaker, CircuitState
 from supervision.dynamic import DynamicSupervisor
 from supervision.errors import (
     ChildExited,
+    ChildLost,
     CircuitOpen,
     NoSuchChild,
     RateLimited,
@@ -38,6 +39,7 @@ __all__ = [
     "ChildCounts",
     "ChildExited",
     "ChildInfo",
+    "ChildLost",
     "ChildSpec",
     "CircuitBreaker",
     "CircuitOpen",

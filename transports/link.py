@@ -221,6 +221,9 @@ class Link:
         old = self.session
         down = NodeDown(self.peer, why)
         log.info("%s: node %s is lost: %s", self.node.name, self.peer, why)
+        if old.peer is not None:
+            # The new session remembers nobody: but what came before this one is over.
+            self.fence = max(self.fence, old.peer.incarnation)
         old.lost()
         self.session = old.renewed() if renew else self.node.new_session(old.number + 1)
         self.incoming.lost()

@@ -76,6 +76,11 @@ CORPUS: Final[tuple[bytes, ...]] = (
     *map(CODEC.encode_value, VALUES),
     *map(envelope.encode, ENVELOPES),
     *(encode_frame(CODEC.encode(each)) for each in MESSAGES),
+    CODEC.encode_value([[1, Item("tea")], {"name": "x"}]),
+    envelope.encode(envelope.Tell("bank/savings", CODEC.encode(MESSAGES[0]))),
+    envelope.encode(envelope.Stop("spawned/x", "killed")),
+    envelope.encode(envelope.Spawnable(("Indexer", "Reporter"))),
+    envelope.encode(envelope.Spawn(7, "Indexer", "x~a.1.2", 5.0, True, None, b"\x92\x90\x80")),
 )
 
 DECODERS: Final[tuple[Callable[[bytes], Any], ...]] = (
