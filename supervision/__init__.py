@@ -1,7 +1,8 @@
 """What to do when an actor fails: supervisors, restart strategies, backoff, pools.
 
 Read `kinds` and `strategies` (what is decided), then `base` (how it is carried out), then the
-three supervisors: `supervisor`, `dynamic`, `pool`.
+three supervisors: `supervisor`, `dynamic`, `pool`; then `processes`, for those of the operating
+system.
 """
 
 from supervision.child import ChildSpec, child
@@ -15,9 +16,12 @@ from supervision.errors import (
     TooManyChildren,
     TooManyRestarts,
     TryAgainLater,
+    WorkerExited,
+    WorkerLost,
 )
 from supervision.kinds import Kind
 from supervision.pool import Pool, Resize
+from supervision.processes import ProcessInfo, WhichProcess, WorkerProcesses
 from supervision.rate_limit import RateLimit
 from supervision.routing import Broadcast, ConsistentHash, LeastLoaded, RoundRobin, Routing
 from supervision.strategies import OneForAll, OneForOne, RestForOne, Strategy
@@ -51,6 +55,7 @@ __all__ = [
     "OneForAll",
     "OneForOne",
     "Pool",
+    "ProcessInfo",
     "RateLimit",
     "RateLimited",
     "Resize",
@@ -68,5 +73,9 @@ __all__ = [
     "TryAgainLater",
     "Watchdog",
     "WhichChildren",
+    "WhichProcess",
+    "WorkerExited",
+    "WorkerLost",
+    "WorkerProcesses",
     "child",
 ]
