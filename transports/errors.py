@@ -79,3 +79,15 @@ class WrongState(ActorError, RuntimeError):
 def trace_of(error: BaseException) -> str:
     """The traceback of an error, as text of a bounded size."""
     return "".join(traceback.format_exception(error))[-4_000:]
+
+
+class CannotListen(ActorError, OSError):
+    """A node cannot be reached at a place, or it would not be safe if it could.
+
+    Attributes: `where`, `why`.
+    """
+
+    def __init__(self, where: str, why: str) -> None:
+        self.where = where
+        self.why = why
+        super().__init__(f"cannot listen at {where}: {why}")
