@@ -45,11 +45,13 @@ class Elsewhere(Protocol):
         terms: Terms | None = None,
         *,
         is_base: bool = False,
-        wait_for_node: float | None = None,
+        node_within: float | None = None,
+        watcher: Any = None,
     ) -> ActorRef:
         """As `spawn`, and return when its `started()` has returned. See `ActorSystem.start`.
 
-        wait_for_node: seconds for a node that takes the class; None: as the transport has it.
+        node_within: seconds for a node that takes the class; None: as the transport has it.
+        watcher: is told of its end, from the spawn on: a cell, or what stands for one.
         """
 
     def when_changed(self, callback: Callable[[], None]) -> None:

@@ -25,6 +25,7 @@ ActorError
 |-- in `supervision.errors`
 |   |-- TooManyRestarts  the children of a supervisor failed more often than its strategy allows
 |   |-- ChildExited      a child ended that is kept alive: why its siblings are restarted
+|   |-- ChildLost        a child lived on a node that is lost
 |   |-- TooManyChildren  a dynamic supervisor has all the children it may have
 |   |-- NoSuchChild      a supervisor has no child of that name
 |   |-- WorkerExited     the process of a worker has ended

@@ -12,14 +12,7 @@ if TYPE_CHECKING:
     from actors.ask import Ask
     from actors.cell import Cell
     from actors.errors import LinkBroken
-    from actors.failure import (
-        ChildFailed,
-        ChildrenDue,
-        ChildStopped,
-        Directive,
-        ExitReason,
-        Failure,
-    )
+    from actors.failure import Directive, ExitReason, Failure, Signal
     from actors.ref import ActorRef
     from actors.streams import Channel
     from actors.timers import Timer
@@ -117,7 +110,7 @@ class Rare:
         """Something comes before the next message."""
         self.suspended = False
         """Neither ready nor idle: only `_wake` schedules it."""
-        self.signals: deque[ChildFailed | ChildStopped | ChildrenDue] = deque()
+        self.signals: deque[Signal] = deque()
         self.senders: OrderedDict[SendWait | Ask, None] = OrderedDict()
         self.stash: list[object] = []
         self.stashed_now = False

@@ -167,6 +167,10 @@ class ActorRef(abc.ABC):
         """How many messages it has, as far as is known here."""
         return 0
 
+    def _waiting_messages(self) -> int:
+        """How many messages wait in its mailbox, as far as is known here."""
+        return 0
+
     def _closed(self) -> bool:
         """Whether it takes no more messages."""
         return False

@@ -10,6 +10,7 @@ from supervision.circuit_breaker import CircuitBreaker, CircuitState
 from supervision.dynamic import DynamicSupervisor
 from supervision.errors import (
     ChildExited,
+    ChildLost,
     CircuitOpen,
     NoSuchChild,
     RateLimited,
@@ -42,6 +43,7 @@ __all__ = [
     "ChildCounts",
     "ChildExited",
     "ChildInfo",
+    "ChildLost",
     "ChildSpec",
     "CircuitBreaker",
     "CircuitOpen",

@@ -8,13 +8,24 @@ and while siblings stop and start nothing else happens to the supervisor.
 from __future__ import annotations
 
 import logging
+import math
+from collections import deque
 from typing import Any, ClassVar, Literal
 
-from actors import Actor, ActorRef, Escalate, ExitReason, Failure, Resume, Stop
+from actors import Actor, ActorRef, Escalate, ExitReason, Failure, NodeDown, NoNode, Resume, Stop
 from actors.ask import Ask
 from actors.cell import Cell
+from actors.elsewhere import elsewhere
 from actors.failing import ask_parent, decide, failed
-from actors.failure import ChildFailed, ChildrenDue, ChildStopped, Directive, Restart
+from actors.failure import (
+    ChildEnded,
+    ChildFailed,
+    ChildrenDue,
+    ChildStopped,
+    Directive,
+    Restart,
+    Signal,
+)
 from actors.intensity import Intensity
 from actors.spawning import spawn, start
 from actors.states import DRAINING, FAILED, RUNNING, STOPPED
@@ -23,7 +34,8 @@ from actors.suspending import begin, begun, end, is_suspended, suspend
 from supervision.backoff import delay
 from supervision.child import ChildSpec
 from supervision.due import Due
-from supervision.errors import ChildExited, NoSuchChild, TooManyRestarts
+from supervision.elsewhere import ChildWatcher
+from supervision.errors import ChildExited, ChildLost, NoSuchChild, TooManyRestarts
 from supervision.kinds import RESTARTED, Exit, Kind
 from supervision.strategies import OneForOne, Strategy
 from supervision.views import (
@@ -42,19 +54,34 @@ AUTO_SHUTDOWN = ("never", "any_significant", "all_significant")
 
 
 class Entry:
-    """A child as its supervisor knows it. `cell` is None while it is not running."""
+    """A child as its supervisor knows it.
 
-    __slots__ = ("attempts", "cell", "first_failure", "kept_down", "last_failure", "name", "spec")
+    cell, there: the actor, on this node or on another one; None while it is not running.
+    """
+
+    __slots__ = (
+        *("attempts", "cell", "first_failure", "kept_down", "last_failure", "name"),
+        *("node_until", "spec", "starts", "there"),
+    )
 
     def __init__(self, name: str, spec: ChildSpec) -> None:
         self.name = name
         self.spec = spec
         self.cell: Cell | None = None
+        self.there: ActorRef | None = None
+        # On other nodes; and when the wait for a node that takes it is to end.
+        self.starts = 0
+        self.node_until: float | None = None
         # Of the failures in a row, for the backoff.
         self.attempts = 0
         self.first_failure = self.last_failure = 0.0
         # The strategy said Stop, or somebody StopChild: only RestartChild starts it again.
         self.kept_down = False
+
+    @property
+    def ref(self) -> ActorRef | None:
+        """The actor, wherever it is."""
+        return self.cell or self.there
 
 
 class BaseSupervisor(Actor):
@@ -126,9 +153,7 @@ class BaseSupervisor(Actor):
         entry = self._entry(name)
         self._due.remove(entry)
         entry.kept_down = True
-        cell, entry.cell = entry.cell, None
-        if cell is not None:
-            await end(self._cell, cell)
+        await self._end(entry)
 
     async def restart_child(self, name: str) -> ActorRef:
         """Start a child again that is not running, and return its ref once it has started.
@@ -137,13 +162,14 @@ class BaseSupervisor(Actor):
 
         Raises:
             NoSuchChild: there is none of that name.
+            NoNode: no node takes it now, or within its `start_within` seconds.
             Exception: whatever its start raised; it is not running then.
         """
         entry = self._entry(name)
-        if entry.cell is None:
-            await self._start_entry(entry)
-        assert entry.cell is not None
-        return entry.cell
+        if entry.ref is None:
+            await self._start_entry(entry, entry.spec.start_within or 0.0)
+        assert entry.ref is not None
+        return entry.ref
 
     async def receive(self, message: Any) -> Any:
         """Answer what `supervision.views` asks.
@@ -184,26 +210,35 @@ class BaseSupervisor(Actor):
 
     def _info(self, entry: Entry) -> ChildInfo:
         cell = entry.cell
+        if cell is not None:
+            state, restarts = cell._state.value, cell.incarnation - 1
+        elif entry.there is not None:
+            state, restarts = "running", entry.starts - 1
+        else:
+            state = "waiting for a node" if self._due.is_parked(entry) else "not running"
+            restarts = 0
         return ChildInfo(
             entry.name,
-            cell,
-            "not running" if cell is None else cell._state.value,
+            entry.ref,
+            state,
             entry.spec.kind,
             entry.spec.significant,
             issubclass(entry.spec.cls, BaseSupervisor),
-            0 if cell is None else cell.incarnation - 1,
+            restarts,
         )
 
     async def _start(self) -> None:
         _check_strategy(self.strategy, type(self).__name__)
         self._entries = {}
         self._intensity = self.strategy.intensity()
+        self._waits_for_node = False
+        self._downs: deque[NodeDown] = deque(maxlen=16)
         timers, owned = self._cell._dispatcher.timers, self._cell._rare_part().timers
         self._due = Due(lambda after, call: timers.add(after, None, call, owned), self._look_again)
         for name, spec in self._first_children().items():
             entry = self._entries[name] = Entry(name, spec)
             try:
-                await self._start_entry(entry)
+                await self._start_entry(entry, spec.start_within or math.inf)
             except Exception as error:
                 error.add_note(f"raised by the start of {name!r}, a child of {self.context.ref}")
                 raise
@@ -212,10 +247,36 @@ class BaseSupervisor(Actor):
     def _first_children(self) -> dict[str, ChildSpec]:
         return {}
 
-    async def _start_entry(self, entry: Entry) -> None:
+    async def _start_entry(self, entry: Entry, node_within: float = 0.0) -> None:
+        """Start it. node_within: seconds for a node that takes it, if it lives on another one."""
         spec = entry.spec
         entry.kept_down = False
-        entry.cell = await start(self._cell, spec.recipe, spec.args, entry.name, spec.terms)
+        if spec.on is None:
+            entry.cell = await start(self._cell, spec.recipe, spec.args, entry.name, spec.terms)
+            return
+        entry.there = await elsewhere(self._cell, spec.recipe, spec.on).start(
+            self._cell,
+            spec.recipe,
+            spec.args,
+            entry.name,
+            spec.on,
+            spec.terms,
+            is_base=True,
+            node_within=node_within,
+            watcher=ChildWatcher(self._cell, entry.name),
+        )
+        entry.starts += 1
+        entry.node_until = None
+
+    async def _end(self, entry: Entry) -> None:
+        """Stop it, wherever it is; returns when it has stopped."""
+        cell, entry.cell = entry.cell, None
+        there, entry.there = entry.there, None
+        if cell is not None:
+            await end(self._cell, cell)
+        if there is not None:
+            there._stop_as(ExitReason.SHUTDOWN)
+            await self._cell._wait_as(self._cell, there._end())
 
     # -- answering
 
@@ -235,11 +296,13 @@ class BaseSupervisor(Actor):
 
     # -- seeing to a child
 
-    async def _supervise(self, signal: ChildFailed | ChildStopped | ChildrenDue) -> None:
+    async def _supervise(self, signal: Signal) -> None:
         if isinstance(signal, ChildFailed):
             await self._child_has_failed(signal.child, signal.failure)
         elif isinstance(signal, ChildStopped):
             await self._child_has_stopped(signal.child, signal.reason)
+        elif isinstance(signal, ChildEnded):
+            await self._child_has_ended(signal)
         if self._cell._state in (RUNNING, DRAINING) and self._due.next() is not None:
             await self._begin_due()
 
@@ -294,11 +357,59 @@ class BaseSupervisor(Actor):
                 )
             await self._restart(entry, child, failure, 0.0)
             return
+        self._has_gone(entry)
+
+    def _has_gone(self, entry: Entry) -> None:
+        """It is not restarted."""
         # It may have been stopped while it waited for its next start.
         self._due.remove(entry)
         if entry.spec.kind is Kind.TEMPORARY or self._forgets:
             del self._entries[entry.name]
         self._shut_down_for(entry)
+
+    async def _child_has_ended(self, signal: ChildEnded) -> None:
+        """A child on another node has ended, or its node is lost."""
+        entry, ref, reason = self._entries.get(signal.name), signal.ref, signal.reason
+        if entry is None or entry.there is not ref:
+            return  # It was stopped by this supervisor, or has never started.
+        entry.there = None
+        if self._cell._state is not RUNNING:
+            return
+        if isinstance(reason, ExitReason) and reason is not ExitReason.NO_ACTOR:
+            if self._keeps(entry, Exit.of(reason)):
+                error: BaseException = ChildExited(ref, reason)
+                failure = Failure(ref, error, "exit", None, entry.starts)
+                await self._restart(entry, ref, failure, 0.0)
+            else:
+                self._has_gone(entry)
+            return
+        if isinstance(reason, Failure):
+            error = reason.exception
+        elif isinstance(reason, NodeDown):
+            error = ChildLost(ref, reason.node, reason.why)
+        else:
+            error = ChildLost(ref, ref.address.node, "nobody is there any more")
+        failure = Failure(ref, error, "elsewhere", None, entry.starts)
+        directive = ask_parent(self, ref, failure)
+        if isinstance(directive, Resume):
+            directive = Restart()  # There is nobody left to go on.
+        if isinstance(directive, Restart) and self._keeps(entry, Exit.FAILURE):
+            # A node that is lost is one failure, however many children it had.
+            is_counted = not any(reason is down for down in self._downs)
+            if is_counted and isinstance(reason, NodeDown):
+                self._downs.append(reason)
+            await self._restart(entry, ref, failure, directive.after, is_counted=is_counted)
+            return
+        reports = self._cell._dispatcher.crash_reports
+        if isinstance(directive, Escalate):
+            reports.publish(ref, failure, f"its supervisor decides: {directive}")
+            # If this supervisor is to go on after that, it begins the child anew.
+            self._due.add([entry])
+            failed(self._cell, error, "escalated", None, failure)
+            return
+        reports.publish(ref, failure, f"its supervisor decides: {Stop()}")
+        entry.kept_down = True
+        self._has_gone(entry)
 
     _forgets: ClassVar[bool] = False
     """Whether a child that is not restarted is no longer known."""
@@ -311,7 +422,7 @@ class BaseSupervisor(Actor):
         if self.auto_shutdown == "never" or not ended.spec.significant:
             return
         if self.auto_shutdown == "all_significant" and any(
-            entry.spec.significant and (entry.cell is not None or entry in self._due)
+            entry.spec.significant and (entry.ref is not None or entry in self._due)
             for entry in self._entries.values()
         ):
             return
@@ -321,12 +432,18 @@ class BaseSupervisor(Actor):
     # -- restarting
 
     async def _restart(
-        self, entry: Entry | None, child: Cell, failure: Failure, after: float
+        self,
+        entry: Entry | None,
+        child: ActorRef,
+        failure: Failure,
+        after: float,
+        *,
+        is_counted: bool = True,
     ) -> None:
         """Restart a child that failed or ended, and its siblings as the strategy says."""
-        dispatcher = child._dispatcher
+        dispatcher = self._cell._dispatcher
         now = dispatcher.timers.clock()
-        if not self._intensity.admit(now):
+        if is_counted and not self._intensity.admit(now):
             self._too_many(child, failure)
             return
         after = max(after, self._backoff(entry, failure.exception, now))
@@ -341,30 +458,33 @@ class BaseSupervisor(Actor):
             decision += f", and {names}" if names else ""
             decision += f", in {after:.3g} s" if after else ""
             dispatcher.crash_reports.publish(child, failure, decision)
-        if len(group) < 2 and child._state is FAILED:
-            decide(child, Restart(after))
+        has_failed = child if isinstance(child, Cell) and child._state is FAILED else None
+        if len(group) < 2 and has_failed is not None:
+            decide(has_failed, Restart(after))
             return
         # First, so that an interruption leaves nobody suspended for ever.
         self._due.add(each for each in group if not each.kept_down)
-        if child._state is FAILED:
+        if has_failed is not None:
             # Until it begins again, this supervisor has to act: so the search of cycles sees that
             # a sibling which waits for it can never end.
-            child._rare_part().undecided = True
+            has_failed._rare_part().undecided = True
         gone = []
         for each in reversed(group):
-            if each.cell is None:
+            if each.ref is None:
                 continue
             if each.spec.kind is Kind.TEMPORARY and each is not entry:
                 # As in OTP: it ends because of a sibling, and is not restarted even so.
                 self._due.remove(each)
-                cell, each.cell = each.cell, None
                 del self._entries[each.name]
                 gone.append(each)
-                await end(self._cell, cell)
-                continue
-            await suspend(self._cell, each.cell, failure)
-            if each.cell._state is STOPPED:
-                each.cell = None
+                await self._end(each)
+            elif each.cell is None:
+                # On another node there is no mailbox to be kept.
+                await self._end(each)
+            else:
+                await suspend(self._cell, each.cell, failure)
+                if each.cell._state is STOPPED:
+                    each.cell = None
         self._due.add([each for each in group if each in self._due], after)
         for each in gone:
             self._shut_down_for(each)
@@ -400,7 +520,10 @@ class BaseSupervisor(Actor):
         If one fails to start, the rest waits: its failure comes next, and decides for them all.
         """
         while (entry := self._due.next()) is not None:
-            if entry.cell is None:
+            if entry.spec.on is not None:
+                if entry.there is None and not await self._begin_there(entry):
+                    continue
+            elif entry.cell is None:
                 if not await self._begin_anew(entry):
                     continue
             elif is_suspended(entry.cell):
@@ -418,23 +541,71 @@ class BaseSupervisor(Actor):
         try:
             entry.cell = spawn(self._cell, spec.recipe, spec.args, entry.name, spec.terms)
         except Exception as error:
-            now = self._cell._dispatcher.timers.clock()
-            if not self._intensity.admit(now):
-                intensity = self._intensity
-                ref = self.context.system.at(f"{self.context.ref}/{entry.name}")
-                raise TooManyRestarts(ref, intensity.max_restarts, intensity.within) from error
-            log.exception("%s: %r did not start", self.context.ref, entry.name)
-            behind = [entry] if isinstance(self.strategy, OneForOne) else self._due.ready()
-            self._due.add(behind, self._backoff(entry, error, now))
+            self._not_begun(entry, error)
             return False
         await begun(self._cell, entry.cell)
         return True
 
-    def _too_many(self, child: Cell, failure: Failure) -> None:
+    async def _begin_there(self, entry: Entry) -> bool:
+        """As `_begin_anew`, on another node. While none takes it, that uses up no restarts."""
+        try:
+            await self._start_entry(entry)
+        except NoNode as error:
+            if not self._park(entry):
+                self._not_begun(entry, error)
+            return False
+        except Exception as error:
+            self._not_begun(entry, error)
+            return False
+        return True
+
+    def _not_begun(self, entry: Entry, error: Exception) -> None:
+        """It is due after another delay, and with it those that are to begin behind it.
+
+        Raises:
+            TooManyRestarts: it was the last attempt.
+        """
+        now = self._cell._dispatcher.timers.clock()
+        if not self._intensity.admit(now):
+            intensity = self._intensity
+            ref = self.context.system.at(f"{self.context.ref}/{entry.name}")
+            raise TooManyRestarts(ref, intensity.max_restarts, intensity.within) from error
+        log.error("%s: %r did not start", self.context.ref, entry.name, exc_info=error)
+        self._due.add(self._behind(entry), self._backoff(entry, error, now))
+
+    def _behind(self, entry: Entry) -> list[Entry]:
+        """It, and those that are due and begin after it."""
+        return [entry] if isinstance(self.strategy, OneForOne) else list(self._due.ready())
+
+    def _park(self, entry: Entry) -> bool:
+        """Let it wait for a node, and those behind it. False: it has waited for long enough."""
+        now, within = self._cell._dispatcher.timers.clock(), entry.spec.start_within
+        if within is not None and entry.node_until is None:
+            entry.node_until = now + within
+        left = None if entry.node_until is None else entry.node_until - now
+        if left is not None and left <= 0:
+            entry.node_until = None
+            return False
+        log.info("%s: %r waits for a node", self.context.ref, entry.name)
+        self._due.park(self._behind(entry), left)
+        if not self._waits_for_node:
+            self._waits_for_node = True
+            assert entry.spec.on is not None
+            spawner = elsewhere(self._cell, entry.spec.recipe, entry.spec.on)
+            spawner.when_changed(self._nodes_changed)
+        return True
+
+    def _nodes_changed(self) -> None:
+        self._waits_for_node = False
+        if self._cell._actor is self:
+            self._due.unpark()
+
+    def _too_many(self, child: ActorRef, failure: Failure) -> None:
         intensity = self._intensity
         error = TooManyRestarts(child, intensity.max_restarts, intensity.within)
         error.__cause__ = failure.exception
-        child._dispatcher.crash_reports.publish(child, failure, "too many restarts: it escalates")
+        reports = self._cell._dispatcher.crash_reports
+        reports.publish(child, failure, "too many restarts: it escalates")
         failed(self._cell, error, "escalated", None, failure)
 
 

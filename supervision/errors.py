@@ -40,6 +40,19 @@ class ChildExited(ActorError):
         super().__init__(f"{ref} ended ({reason.value}), and is to be restarted")
 
 
+class ChildLost(ActorError):
+    """A child lived on a node that is lost: for its supervisor, it has failed of this.
+
+    Attributes: `ref` (the child's), `node` (its name), `why` (it is lost).
+    """
+
+    def __init__(self, ref: ActorRef, node: str, why: str) -> None:
+        self.ref = ref
+        self.node = node
+        self.why = why
+        super().__init__(f"{ref} is lost with node {node}: {why}")
+
+
 class TooManyChildren(ActorError):
     """A dynamic supervisor has all the children it may have. Attributes: `ref`, `max_children`."""
 

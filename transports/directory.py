@@ -154,9 +154,9 @@ class Directory:
         ref = known[key] = self._node.ref_of(f"actor://{peer}/{message.path}")
         queues.queue(message.queue).add(ref, message.prefetch)
 
-    def takes_no_more(self, peer: str, cls: str) -> None:
-        """A peer has refused an actor of a class that it had told of: it is being left."""
-        self.takes[peer] = tuple(name for name in self.takes.get(peer, ()) if name != cls)
+    def takes_nothing(self, peer: str) -> None:
+        """A peer is being left, or has refused an actor of a class that it had told of."""
+        self.takes[peer] = ()
         self._node.spawner.changed()
 
     def lost(self, peer: str) -> None:

@@ -28,6 +28,7 @@ from actors.cell import Cell
 from actors.messages import reply_type
 from actors.rare import SendWait
 from actors.routing.topics import TopicRef
+from actors.states import RUNNING
 from actors.stopping import kill
 from actors.waiting import PENDING, Raised
 from transports import envelope
@@ -388,6 +389,9 @@ class Incoming:
             error = reason.exception
             text = f"{type(error).__name__}: {error}"
             self._outgoing.control(envelope.Ended(watcher.path, "failed", text, trace_of(error)))
+        elif watcher.watched in self.spawned and self._node.system._root._state is not RUNNING:
+            # It did nothing to end; and who has spawned it is to spawn it elsewhere.
+            self._outgoing.control(envelope.Ended(watcher.path, "node down", "it is being left"))
         else:
             self._outgoing.control(envelope.Ended(watcher.path, str(reason)))
 

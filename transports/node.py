@@ -148,6 +148,7 @@ class Node:
         )
         system.install_elsewhere(self.spawner)
         self.directory.attach()
+        self.spawnable.attach()
         # Shielded, as the dispatcher: a cancellation from outside reaches the body of `async with`
         # first, which may still talk to other nodes; then `detach` ends this.
         opened = trio.Event()
@@ -241,11 +242,6 @@ class Node:
     def wake(self, peer: str) -> None:
         """There is something to write to this peer."""
         self._links[peer].wake()
-
-    @property
-    def is_leaving(self) -> bool:
-        """Whether the system is being left: nothing more is said."""
-        return self._leaving
 
     def is_up(self, name: str) -> bool:
         """Whether there is a connection with this node now; it may be this one itself."""

@@ -389,8 +389,12 @@ class Outgoing:
     def ended(self, message: envelope.Ended) -> None:
         """An actor there has ended."""
         ref = self._watched.pop(message.path, None)
-        if ref is not None:
-            self.spawns.ended(ref)
+        if ref is None:
+            return
+        self.spawns.ended(ref)
+        if message.reason == "node down":
+            ref.ended(self.spawns.node_is_left(message.text))
+        else:
             ref.ended(self.node.reason_of(ref, self.peer, message))
 
     def stop(self, ref: RemoteRef, reason: ExitReason = ExitReason.NORMAL) -> None:

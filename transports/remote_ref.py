@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from actors.cell import Cell
     from actors.streams import Channel
     from transports.node import Node
+    from transports.outgoing import Outgoing
 
 
 class Watchers:
@@ -201,20 +202,26 @@ class RemoteRef(ActorRef):
             link.stop(self)
 
     def _stop_as(self, reason: ExitReason) -> None:
-        # (Once this system is being left, its peers stop what it has spawned there.)
-        with contextlib.suppress(SystemClosed):
-            link = self._node.link(self._address.node)
-            if link is not None:
-                link.stop(self, reason)
+        link = self._spawned_by()
+        if link is not None:
+            link.stop(self, reason)
 
     def _end(self) -> Waiter:
-        with contextlib.suppress(SystemClosed):
-            link = self._node.link(self._address.node)
-            if link is not None:
-                return link.await_stop(self)
+        link = self._spawned_by()
+        if link is not None:
+            return link.await_stop(self)
         waiter = Waiter(None)
         waiter.resolve()
         return waiter
+
+    def _spawned_by(self) -> Outgoing | None:
+        """The link by which this node has spawned it; None: it has not, or it has ended."""
+        # (Once this system is being left, its peers stop what it has spawned there.)
+        with contextlib.suppress(SystemClosed):
+            link = self._node.link(self._address.node)
+            if link is not None and self._address.path in link.spawns:
+                return link
+        return None
 
     async def stopped(self) -> None:
         """Wait until it has stopped for good, or its node is lost. A checkpoint."""

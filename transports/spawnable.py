@@ -156,8 +156,23 @@ class Spawnable:
             raise InvalidAddress(name, "a name is one word")
         if keywords:
             recipe = functools.partial(recipe, **keywords)
-        parent = self._find(PARENT) or spawn(self._node.system._root, Spawned, (), PARENT)
-        return spawn(parent, recipe, tuple(args), name, terms, is_checked=True)
+        return spawn(self._parent(), recipe, tuple(args), name, terms, is_checked=True)
+
+    def attach(self) -> None:
+        """The system has been entered: their parent is its first actor, so it stops last."""
+        if self._by_name:
+            self._parent()
+
+    def _parent(self) -> Cell:
+        # (Somebody may have stopped it.)
+        return self._find(PARENT) or spawn(self._node.system._root, Spawned, (), PARENT)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether actors can be made: this system is not being left."""
+        parent = self._find(PARENT)
+        is_running = self._node.system._root._state is RUNNING
+        return is_running and (parent is None or not parent._closed())
 
     def _find(self, path: str) -> Cell | None:
         return self._node.system._find(Address("actor", self._node.name, path))
@@ -194,10 +209,7 @@ class Spawnable:
             raise _Refused("failed", f"{MOST} actors live here that this node has spawned")
         if self._find(f"{PARENT}/{message.name}") is not None:
             raise _Refused("name taken", f"there is an actor of that name: {message.name}")
-        parent = self._find(PARENT)
-        if self._node.system._root._state is not RUNNING or (
-            parent is not None and parent._closed()
-        ):
+        if not self.is_open:
             raise _Refused("not taken", f"node {self._node.name} is being left")
         try:
             args, keywords = self._arguments(message.args)

@@ -61,6 +61,7 @@ class Spawns:
         self._outgoing = outgoing
         self._starts: dict[int, StartWait] = {}
         self._parents: dict[str, Cell | None] = {}
+        self._down: NodeDown | None = None
 
     def __len__(self) -> int:
         return len(self._parents)
@@ -107,7 +108,7 @@ class Spawns:
         error: ActorError
         match message.kind:
             case "not taken":
-                node.directory.takes_no_more(peer, waiter.cls)
+                node.directory.takes_nothing(peer)
                 error = NoNode(waiter.cls, peer, {}, message.text)
             case "name taken":
                 error = NameTaken(ref.name, ref)
@@ -124,8 +125,16 @@ class Spawns:
         if path in self._parents:
             self._outgoing.node.spawner.forget(self._parents.pop(path), ref)
 
+    def node_is_left(self, why: str) -> NodeDown:
+        """The peer is being left: why its actors end, the same for them all."""
+        if self._down is None:
+            self._down = NodeDown(self._outgoing.peer, why)
+            self._outgoing.node.directory.takes_nothing(self._outgoing.peer)
+        return self._down
+
     def lost(self, down: NodeDown) -> None:
         """The peer is lost."""
+        self._down = None
         starts, self._starts = self._starts, {}
         for waiter in starts.values():
             why = f"its node {down.node} was lost: {down.why}"
@@ -165,14 +174,17 @@ class Spawner:
         terms: Terms | None = None,
         *,
         is_base: bool = False,
-        wait_for_node: float | None = None,
+        node_within: float | None = None,
+        watcher: Any = None,
     ) -> ActorRef:
         """See `Elsewhere.start`."""
         await trio.lowlevel.checkpoint_if_cancelled()
-        node = await self._choose_in_time(parent, recipe, on, wait_for_node)
+        node = await self._choose_in_time(parent, recipe, on, node_within)
         chosen = self._name(recipe, name, is_base)
         if node == self._node.name:
             cell = self._spawn_here(parent, recipe, args, chosen, terms)
+            if watcher is not None:
+                cell._watched_by(watcher)
             if cell._state is not STARTING:
                 return cell
             waiter: Waiter = Waiter(cell)
@@ -182,6 +194,8 @@ class Spawner:
             there = self._ref(node, chosen)
             waiter = StartWait(there, self._node.spawnable.name_of(recipe))
             ref = self._spawn(parent, recipe, args, chosen, node, terms, waiter)
+            if watcher is not None:
+                ref._watched_by(watcher)
         try:
             await self._node.wait(waiter)
         except (trio.Cancelled, AskCycle):
@@ -266,7 +280,7 @@ class Spawner:
         node, dispatcher = self._node, self._node.dispatcher
         dispatcher.check_thread(what)
         dispatcher.check_open()
-        if node.is_leaving:
+        if node.leaving:
             raise SystemClosed(node.name)
         if parent._state in (STOPPING, STOPPED):
             raise NotRunning(
@@ -314,7 +328,7 @@ class Spawner:
     def _candidates(self, cls: str) -> list[Candidate]:
         node = self._node
         found = []
-        if cls in node.spawnable.classes:
+        if cls in node.spawnable.classes and node.spawnable.is_open:
             found.append(Candidate(node.name, node.spawnable.load))
         for peer, classes in node.directory.takes.items():
             outgoing = node.link(peer)

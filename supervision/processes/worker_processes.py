@@ -118,9 +118,9 @@ class WorkerProcesses(BaseSupervisor):
         finally:
             self._starting = None
 
-    async def _start_entry(self, entry: Entry) -> None:
+    async def _start_entry(self, entry: Entry, *args: Any) -> None:
         if self._starting is None:
-            await super()._start_entry(entry)
+            await super()._start_entry(entry, *args)
             return
         # All at once: a process takes its time to start.
         spec = entry.spec
