@@ -215,7 +215,9 @@ class Link:
         """
         old = self.session
         down = NodeDown(self.peer, why)
-        log.info("%s: node %s is lost: %s", self.node.name, self.peer, why)
+        # (One that was never there, or is lost already, is given up again and again.)
+        level = logging.DEBUG if old.peer is None else logging.INFO
+        log.log(level, "%s: node %s is lost: %s", self.node.name, self.peer, why)
         old.lost()
         self.session = old.renewed() if renew else self.node.new_session(old.number + 1)
         self.incoming.lost()
