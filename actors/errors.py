@@ -28,6 +28,8 @@ ActorError
 |   |-- ChildLost        a child lived on a node that is lost
 |   |-- TooManyChildren  a dynamic supervisor has all the children it may have
 |   |-- NoSuchChild      a supervisor has no child of that name
+|   |-- WorkerExited     the process of a worker has ended
+|   |-- WorkerLost       the process of a worker is there, but is silent: it is killed
 |   `-- TryAgainLater    nothing was sent, and it is known when to try again
 |       |-- CircuitOpen  a circuit breaker lets nothing through now
 |       `-- RateLimited  it is too soon for another message

@@ -1,7 +1,8 @@
 """What to do when an actor fails: supervisors, restart strategies, backoff, pools.
 
 Read `kinds` and `strategies` (what is decided), then `restarting` (how it is carried out) and
-`base`, then the three supervisors: `supervisor`, `dynamic`, `pool`.
+`base`, then the three supervisors: `supervisor`, `dynamic`, `pool`; then `processes`, for those of
+the operating system.
 """
 
 from supervision.child import ChildSpec, child
@@ -16,9 +17,12 @@ from supervision.errors import (
     TooManyChildren,
     TooManyRestarts,
     TryAgainLater,
+    WorkerExited,
+    WorkerLost,
 )
 from supervision.kinds import Kind
 from supervision.pool import Pool, Resize
+from supervision.processes import ProcessInfo, WhichProcess, WorkerProcesses
 from supervision.rate_limit import RateLimit
 from supervision.routing import Broadcast, ConsistentHash, LeastLoaded, RoundRobin, Routing
 from supervision.strategies import OneForAll, OneForOne, RestForOne, Strategy
@@ -53,6 +57,7 @@ __all__ = [
     "OneForAll",
     "OneForOne",
     "Pool",
+    "ProcessInfo",
     "RateLimit",
     "RateLimited",
     "Resize",
@@ -70,5 +75,9 @@ __all__ = [
     "TryAgainLater",
     "Watchdog",
     "WhichChildren",
+    "WhichProcess",
+    "WorkerExited",
+    "WorkerLost",
+    "WorkerProcesses",
     "child",
 ]

@@ -220,7 +220,9 @@ class Link:
         """
         old = self.session
         down = NodeDown(self.peer, why)
-        log.info("%s: node %s is lost: %s", self.node.name, self.peer, why)
+        # (One that was never there, or is lost already, is given up again and again.)
+        level = logging.DEBUG if old.peer is None else logging.INFO
+        log.log(level, "%s: node %s is lost: %s", self.node.name, self.peer, why)
         if old.peer is not None:
             # The new session remembers nobody: but what came before this one is over.
             self.fence = max(self.fence, old.peer.incarnation)

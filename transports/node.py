@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakValueDictionary
 
@@ -41,7 +41,9 @@ from transports.spawnable import Recipe, Spawnable
 from transports.spawner import Spawner, StartWait
 
 if TYPE_CHECKING:
+    from actors import Actor
     from actors.dispatcher import Dispatcher
+    from supervision.processes import WorkerHost
 
 log = logging.getLogger("transports")
 
@@ -122,6 +124,8 @@ class Node:
         self._incarnation = incarnation
         self._types = None if types is None else tuple(types)
         self._links: dict[str, Link] = {}
+        self.worker_nodes: dict[str, None] = {}
+        """Names of the nodes of worker processes; see `host_workers`."""
         self._refs: WeakValueDictionary[Address, RemoteRef] = WeakValueDictionary()
         self.directory = Directory(self)
         self.spawnable = Spawnable(self, spawnable)
@@ -182,6 +186,8 @@ class Node:
                     self._nursery = nursery
                     self.connect(self._endpoint, self._peers)
                     opened.set()
+                    # Also a node that nobody can call, and that calls nobody, may do so later.
+                    await trio.sleep_forever()
         finally:
             self._ended.set()
 
@@ -193,6 +199,18 @@ class Node:
         self._nursery.start_soon(endpoint.serve, connections.called)
         for peer in connections.peers:
             self._nursery.start_soon(connections.dial, peer)
+
+    async def host_workers(
+        self,
+        nodes: Sequence[str],
+        actors: Sequence[type[Actor]],
+        modules: Iterable[str],
+        options: Mapping[str, Any],
+    ) -> WorkerHost:
+        """See `supervision.processes.HostsWorkers`; Raises as said there."""
+        from transports.worker.host import open_host  # it builds on this module
+
+        return await open_host(self, nodes, actors, modules, options)
 
     def make_link(self, peer: str) -> Link:
         """The link with a peer, made when it is first heard of."""
@@ -242,11 +260,6 @@ class Node:
     def wake(self, peer: str) -> None:
         """There is something to write to this peer."""
         self._links[peer].wake()
-
-    @property
-    def is_leaving(self) -> bool:
-        """Whether the system is being left: nothing more is said."""
-        return self._leaving
 
     def is_up(self, name: str) -> bool:
         """Whether there is a connection with this node now; it may be this one itself."""

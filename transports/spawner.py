@@ -280,7 +280,7 @@ class Spawner:
         node, dispatcher = self._node, self._node.dispatcher
         dispatcher.check_thread(what)
         dispatcher.check_open()
-        if node.is_leaving:
+        if node.leaving:
             raise SystemClosed(node.name)
         if parent._state in (STOPPING, STOPPED):
             raise NotRunning(
