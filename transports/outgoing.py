@@ -7,7 +7,6 @@ unbounded, and a slow receiver slows those who send to it, and not the others.
 
 from __future__ import annotations
 
-import traceback
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
@@ -30,7 +29,7 @@ from actors.sinks import END
 from actors.streams import Channel
 from actors.waiting import PENDING, Raised, Waiter
 from transports import envelope
-from transports.errors import DecodeError, RemoteFailure
+from transports.errors import DecodeError, NotEncodable, RemoteFailure
 from transports.streaming import RemoteRoom
 
 if TYPE_CHECKING:
@@ -268,7 +267,7 @@ class Outgoing:
             return
         try:
             value = self.node.codec.decode_value(message.body, reply_type(type(ask.message)))
-        except DecodeError as error:
+        except (DecodeError, NotEncodable) as error:
             ask.failed(error)
             return
         ask.answer(value)
@@ -284,7 +283,7 @@ class Outgoing:
             return
         try:
             room.item(message.body)
-        except DecodeError as error:
+        except (DecodeError, NotEncodable) as error:
             ask = self._take(message.number)
             self.control(envelope.Cancelled(message.number))
             if ask is not None:
@@ -417,8 +416,3 @@ class Outgoing:
         for ref in watched.values():
             ref.ended(down)
         self._open_doors()
-
-
-def trace_of(error: BaseException) -> str:
-    """The traceback of an error, as text of a bounded size."""
-    return "".join(traceback.format_exception(error))[-4_000:]
