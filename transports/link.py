@@ -226,8 +226,13 @@ class Link:
         clock = self.node.dispatcher.timers.clock
         session, incoming, outgoing = self.session, self.incoming, self.outgoing
         while True:
-            payloads = await connection.read()
+            # Not the writer: that may wait for a peer that reads no more, for ever.
+            payloads: list[bytes] = []
+            with trio.CancelScope(deadline=self.node.system.env.until(session.silent_at)):
+                payloads = await connection.read()
             self._check_current(scope)
+            if not payloads and session.is_silent(clock()):
+                raise Broken("nothing was heard of the peer for too long")
             for payload in payloads:
                 for delivery in session.received(payload, clock()):
                     incoming.deliver(delivery)
@@ -246,8 +251,6 @@ class Link:
             if written := session.outgoing(now):
                 await connection.write(written)
                 continue
-            if session.is_silent(now):
-                raise Broken("nothing was heard of the peer for too long")
             if session.state is State.CLOSED:
                 raise Broken("the session is closed")
             self._wakes = trio.Event()

@@ -149,8 +149,7 @@ class Node:
         with trio.move_on_after(self.limits.leave_within):
             for link in self._links.values():
                 if link.up and link.session.state is State.CONNECTED:
-                    link.session.close()
-                    link.wake()
+                    link.outgoing.leave()
             for link in self._links.values():
                 while link.up and link.session.state is not State.CLOSED:
                     await link.changed.wait()
@@ -160,7 +159,7 @@ class Node:
         await self._ended.wait()
         for link in self._links.values():
             link.incoming.lost()
-            link.outgoing.lost(NodeDown(link.peer, "this system was left"))
+            link.outgoing.lost(NodeDown(link.peer, "this system was left"), for_good=True)
 
     async def _run(self, opened: trio.Event) -> None:
         try:
@@ -264,6 +263,10 @@ class Node:
         """
         if self._leaving:
             raise SystemClosed(self.name)
+        return self.link_still(peer)
+
+    def link_still(self, peer: str) -> Outgoing | None:
+        """The same while the system is being left: for those who take something back."""
         link = self._links.get(peer)
         return None if link is None else link.outgoing
 
