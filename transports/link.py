@@ -260,10 +260,11 @@ class Link:
 
     # -- losing the peer
 
-    def lose(self, why: str, renew: bool = False) -> None:
+    def lose(self, why: str, renew: bool = False, for_good: bool = False) -> None:
         """The peer is lost: what it had not acknowledged, its replies, its actors.
 
         renew: it is another process, or has begun another session: ours may keep its number.
+        for_good: this link ends with it.
         """
         old = self.session
         down = NodeDown(self.peer, why)
@@ -273,12 +274,15 @@ class Link:
         self.incoming.lost()
         self.outgoing.session = self.session
         self.incoming = self.node.new_incoming(self.peer, self.session, self.outgoing)
-        self.outgoing.lost(down)
+        self.outgoing.lost(down, for_good)
         self.node.directory.lost(self.peer)
         self.down_since = self.node.dispatcher.timers.clock()
 
     async def watch_over(self) -> None:
-        """Give the peer up once it was out of reach for too long; again and again."""
+        """Give the peer up once it was out of reach for too long; again and again.
+
+        One that this node does not call is forgotten then, and may call again.
+        """
         clock = self.node.dispatcher.timers.clock
         while True:
             changed = self.changed
@@ -289,7 +293,11 @@ class Link:
             with trio.move_on_at(self.node.system.env.until(at)):
                 await changed.wait()
             if clock() >= at and not self.is_up():
-                self.lose(f"it was out of reach for {self.node.limits.lost_after:g} s")
+                ends = not self.is_busy() and self.node.forget(self)
+                why = f"it was out of reach for {self.node.limits.lost_after:g} s"
+                self.lose(why, for_good=ends)
+                if ends:
+                    return
 
 
 async def read_hello(connection: Frames) -> tuple[str, list[bytes]]:

@@ -117,6 +117,7 @@ class Node:
         self.directory = Directory(self)
         self._scope = trio.CancelScope(shield=True)
         self._ended = trio.Event()
+        self._next_session = 1
         self._leaving = False
 
     # -- a transport
@@ -180,9 +181,19 @@ class Node:
     def _make_link(self, peer: str) -> Link:
         link = self._links.get(peer)
         if link is None:
-            link = self._links[peer] = Link(self, peer, self.new_session(1))
+            session = self.new_session(self._next_session)
+            link = self._links[peer] = Link(self, peer, session)
             self._nursery.start_soon(link.watch_over)
         return link
+
+    def forget(self, link: Link) -> bool:
+        """Forget a peer that is out of reach, if it is not one that this node calls."""
+        if link.peer in self._peers:
+            return False
+        # The peer may remember the session of now: a later one must not have its number.
+        self._next_session = max(self._next_session, link.session.number + 1)
+        del self._links[link.peer]
+        return True
 
     def new_session(self, number: int) -> Session:
         """A session of that number, with this node's limits."""

@@ -314,3 +314,29 @@ async def test_a_consumers_node_may_be_lost_while_the_queues_node_is_left(
             await trio.sleep(5)
             await wires.part("a", "b")
             await left.wait()
+
+
+async def test_nodes_that_called_and_went_are_forgotten_and_may_call_again(
+    autojump_clock: MockClock,
+) -> None:
+    wires = Wires()
+    node = Node(wires.endpoint("a"))
+    async with ActorSystem("a", transport=node) as a:
+        here = a.spawn(Remote)
+        for number in range(20):
+            name = f"caller{number % 10}"
+            there = Node(wires.endpoint(name), peers=["a"], incarnation=number + 1)
+            async with ActorSystem(name, transport=there) as caller:
+                await caller.at(str(here)).ask(Do("note", number))
+        await trio.sleep(100)
+        assert list(node.links()) == []
+        # One that was parted for that long, and remembers the session of before.
+        async with ActorSystem("b", transport=Node(wires.endpoint("b"), peers=["a"])) as b:
+            for number in range(20, 25):
+                await b.at(str(here)).ask(Do("note", number))
+                await wires.part("a", "b")
+                await trio.sleep(9.5 + (number - 20) / 4)
+                wires.heal("a", "b")
+                # Either side may have given the other up, or not, or be about to.
+                await trio.sleep(15)
+        assert await here.ask(Get()) == list(range(25))
