@@ -96,9 +96,8 @@ ENCODING_FAULTS: Final = (
     RecursionError,
     AttributeError,
 )
-# Also what a validator of the class itself raises, and a text that is no UTF-8.
-# Also whatever a validator of the class raises: a user's code, which runs on a peer's bytes and must
-# not end this node.
+# A text that is no UTF-8, too deep a nesting, or whatever a validator of the class raises: a user's
+# code, which runs on a peer's bytes and must not end this node.
 DECODING_FAULTS: Final = Exception
 
 
