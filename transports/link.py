@@ -219,6 +219,7 @@ class Link:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(until_it_ends, self._read)
             nursery.start_soon(until_it_ends, self._write)
+            nursery.start_soon(until_it_ends, self._listen)
         # Of two that met the same end, the first says it all.
         raise ends[0]
 
@@ -246,14 +247,25 @@ class Link:
             if written := session.outgoing(now):
                 await connection.write(written)
                 continue
-            if session.is_silent(now):
-                raise Broken("nothing was heard of the peer for too long")
             if session.state is State.CLOSED:
                 raise Broken("the session is closed")
             self._wakes = trio.Event()
             at = session.wake_at(now)
             with trio.CancelScope(deadline=self.node.system.env.until(at)):
                 await self._wakes.wait()
+
+    async def _listen(self, connection: Frames, scope: trio.CancelScope) -> None:
+        """End a connection on which nothing is heard. (Its writer may be stuck in a write.)"""
+        clock = self.node.dispatcher.timers.clock
+        session = self.session
+        late = self.node.limits.heartbeat / 2
+        while (at := session.silent_at) > clock():
+            await trio.sleep_until(self.node.system.env.until(at))
+            if clock() >= at + late:
+                # It is this process that was held up: first let what has come meanwhile be read.
+                await trio.sleep(late)
+            self._check_current(scope)
+        raise Broken("nothing was heard of the peer for too long")
 
     # -- losing the peer
 
