@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from actors import NodeDown
+from transports import frames
 from transports.connection import Broken, Frames
 from transports.errors import DecodeError
 from transports.handshake import Agreed, Handshake, Refused
@@ -67,8 +68,13 @@ class Link:
     async def converse(self, connection: Frames, hello: list[bytes]) -> None:
         """Shake hands, and then carry the session until the connection ends.
 
-        hello: what was read of it already, to find out whose it is.
+        hello: what was read of it already, to find out whose it is. If it is refused, as that of a
+        process that was taken for dead and has another one in its place, it ends nothing.
         """
+        if hello and (refuse := self._objection(hello[0])) is not None:
+            log.debug("%s: %s is refused: %s", self.node.name, self.peer, refuse.text)
+            await connection.part([frames.encode_refuse(refuse)], self.node.limits.handshake_within)
+            return
         self.cut()
         connection.unread(hello)
         with trio.CancelScope() as scope:
@@ -88,6 +94,10 @@ class Link:
                 if self._scope is scope:
                     self._scope = None
                     self._end()
+
+    def _objection(self, hello: bytes) -> frames.Refuse | None:
+        me = self.session.describe(self.node.name, self.node.incarnation)
+        return Handshake(me, fence=self.fence).objection(hello)
 
     def _check_current(self, scope: trio.CancelScope) -> None:
         """Nothing that waited may act for a connection that another one has replaced meanwhile.
@@ -178,8 +188,10 @@ class Link:
         clock = self.node.dispatcher.timers.clock
         session, incoming, outgoing = self.session, self.incoming, self.outgoing
         while True:
-            payloads = await connection.read()
+            payloads = await connection.read_some()
             self._check_current(scope)
+            # Of a large frame on a slow network nothing but parts may come for a long time.
+            session.heard(clock())
             for payload in payloads:
                 for delivery in session.received(payload, clock()):
                     incoming.deliver(delivery)

@@ -186,6 +186,14 @@ class Session:
             ValueError: `node` is no name, or `incarnation` no int of 64 bits from 1 up.
         """
         self._advance(Event.HELLO)
+        return self.describe(node, incarnation)
+
+    def describe(self, node: str, incarnation: int) -> Hello:
+        """What this side is and remembers now, as a HELLO would say it.
+
+        Raises:
+            ValueError: as `hello`.
+        """
         return Hello(
             node,
             incarnation,
@@ -324,6 +332,10 @@ class Session:
         return self._detector.suspect_at if self._connected else inf
 
     # -- what we are sent
+
+    def heard(self, now: float) -> None:
+        """Something came on the connection, perhaps only a part of a frame."""
+        self._detector.heard = now
 
     def received(self, frame: bytes, now: float) -> list[Delivery]:
         """Take one frame, of whatever bytes; the messages that can be delivered now.
