@@ -169,6 +169,15 @@ class Handshake:
         self._outgoing.append(frames.encode_welcome())
         return None
 
+    def objection(self, frame: bytes) -> Refuse | None:
+        """Why a HELLO would be refused, before there is anything that it could disturb.
+
+        Raises:
+            DecodeError: it is malformed.
+        """
+        found = self._objection(frames.decode_hello(frame))
+        return None if found is None else Refuse(*found)
+
     def _objection(self, peer: Hello) -> tuple[Reason, str] | None:
         me = self._me
         if peer.node == me.node:
