@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from actors.cell import Cell
     from actors.env import Env
     from actors.ledger import Counters
+    from actors.recorded import Recorder
     from actors.strict import RoundTripper
     from actors.system import ActorSystem
     from actors.timers import Timers
@@ -73,6 +74,8 @@ class Dispatcher:
         """What messages and replies go through, if the system is strict about them."""
         self.cell_class: type[Cell] | None = None
         """What cells are of, if they are none of the usual ones."""
+        self.recorder: Recorder | None = None
+        """Who records asks and sends, if the cells are of a class that says them."""
         self.taken_of: dict[Cell, int] | None = None
         """While somebody looks: how many messages each actor's ended turns have taken."""
         self.is_open = False
