@@ -133,11 +133,14 @@ def claim(place: Place) -> Iterator[None]:
     file = _lock(place)
     try:
         _remove_stale(place)
-        yield
-    finally:
-        for path in (place.path, place.lock):
+        try:
+            yield
+        finally:
             with contextlib.suppress(OSError):
-                path.unlink()
+                place.path.unlink()
+    finally:
+        with contextlib.suppress(OSError):
+            place.lock.unlink()
         os.close(file)
 
 

@@ -97,8 +97,9 @@ class Connection:
             while True:
                 with trio.fail_after(IDLE_WITHIN):
                     line = await receiving.receive()
-                while line != b"":
-                    line = await self._answer(line, receiving)
+                answered = False
+                while not answered:
+                    answered, line = await self._answer(line, receiving)
 
     async def _read(
         self, sending: trio.MemorySendChannel[bytes | None], scope: trio.CancelScope
@@ -111,25 +112,27 @@ class Connection:
 
     async def _answer(
         self, line: bytes | None, receiving: trio.MemoryReceiveChannel[bytes | None]
-    ) -> bytes | None:
-        """Answer one line; returns the next one if that came to end this one's answer, else b""."""
+    ) -> tuple[bool, bytes | None]:
+        """Answer one line. Returns True; or False and the next line, which came to end this answer."""
         if line is None:
             text = f"a request has at most {protocol.MAX_LINE} bytes, in one line"
             await self._write(protocol.error(Code.BAD_REQUEST, text))
-            return b""
+            return True, None
         try:
             request = protocol.decode_request(line)
         except BadRequest as error:
             await self._write(protocol.error(Code.BAD_REQUEST, str(error)))
-            return b""
+            return True, None
         following = isinstance(request, protocol.Listen) or (
             isinstance(request, protocol.DeadLetters) and request.follow
         )
-        next_line: bytes | None = b""
+        next_line: bytes | None = None
+        interrupted = False
 
         async def until_next_line(scope: trio.CancelScope) -> None:
-            nonlocal next_line
+            nonlocal next_line, interrupted
             next_line = await receiving.receive()
+            interrupted = True
             scope.cancel()
 
         last = protocol.end()
@@ -139,7 +142,7 @@ class Connection:
             last = await self._run(request)
             nursery.cancel_scope.cancel()
         await self._write(last)
-        return next_line
+        return not interrupted, next_line
 
     async def _run(self, request: protocol.Request) -> bytes:
         """Do what is requested; returns the line that the answer ends with."""
