@@ -146,6 +146,11 @@ class Env:
         digest = hashlib.blake2b(text, digest_size=8).digest()
         return random.Random(int.from_bytes(digest, "big"))
 
+    @staticmethod
+    def nonce(size: int) -> bytes:
+        """Bytes that nobody can foretell, for what keeps strangers out; not of the seed."""
+        return random.SystemRandom().randbytes(size)
+
     def next_id(self) -> int:
         """1, 2, 3, ...: each once in this Env."""
         self._last_id += 1

@@ -33,6 +33,7 @@ ActorError
     |-- NotEncodable     (also TypeError) a message cannot be sent to another process
     |-- DecodeError      (also ValueError) bytes from a peer are not what they should be
     |-- RemoteFailure    what an actor of another node raised, as text
+    |-- CannotListen     (also OSError) a place is taken, or would be open to strangers
     |-- WindowFull       the peer has accepted too few messages to be sent another
     `-- WrongState       (also RuntimeError) a protocol was asked for what its state does not allow
 """

@@ -8,11 +8,25 @@ Nothing in ``actors`` or ``supervision`` imports this package. To import it is w
 
 from actors.strict import install_round_tripper
 from transports.endpoint import Endpoint
-from transports.errors import DecodeError, NotEncodable
+from transports.errors import CannotListen, DecodeError, NotEncodable
 from transports.memory import MemoryNetwork
 from transports.node import Limits, Node
 from transports.round_trip import RoundTrip
+from transports.tcp import Tcp
+from transports.tls import Tls
+from transports.unix import Unix
 
 install_round_tripper(RoundTrip)
 
-__all__ = ["DecodeError", "Endpoint", "Limits", "MemoryNetwork", "Node", "NotEncodable"]
+__all__ = [
+    "CannotListen",
+    "DecodeError",
+    "Endpoint",
+    "Limits",
+    "MemoryNetwork",
+    "Node",
+    "NotEncodable",
+    "Tcp",
+    "Tls",
+    "Unix",
+]

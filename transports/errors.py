@@ -72,3 +72,15 @@ class WrongState(ActorError, RuntimeError):
         self.state = state
         self.event = event
         super().__init__(f"{event} is not possible in the state {state}")
+
+
+class CannotListen(ActorError, OSError):
+    """A node cannot be reached at a place, or it would not be safe if it could.
+
+    Attributes: `where`, `why`.
+    """
+
+    def __init__(self, where: str, why: str) -> None:
+        self.where = where
+        self.why = why
+        super().__init__(f"cannot listen at {where}: {why}")

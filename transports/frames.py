@@ -55,6 +55,8 @@ class Reason(enum.IntEnum):
     WRONG_NAME = 5
     FENCED = 6
     FRAME_SIZE = 7
+    SECRET = 8
+    CERTIFICATE = 9
 
 
 @attrs.frozen

@@ -41,7 +41,7 @@ class FrameDecoder:
     def __init__(self, max_frame: int = 1 << 24) -> None:
         if type(max_frame) is not int or max_frame < 1:
             raise ValueError(f"max_frame is a number of bytes from 1 up: {max_frame!r}")
-        self._max_frame = max_frame
+        self.max_frame = max_frame
         self._buffer = bytearray()
         self._broken: DecodeError | None = None
 
@@ -65,8 +65,8 @@ class FrameDecoder:
         buffer = self._buffer
         while len(buffer) - start >= HEADER.size:
             length, checksum = HEADER.unpack_from(buffer, start)
-            if length > self._max_frame:
-                self._refuse(f"a frame of {length} bytes, of {self._max_frame} allowed")
+            if length > self.max_frame:
+                self._refuse(f"a frame of {length} bytes, of {self.max_frame} allowed")
             end = start + HEADER.size + length
             if len(buffer) < end:
                 break

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 import trio
 
 from actors import NodeDown
-from transports import frames
+from transports.connection import Broken, Frames
 from transports.errors import DecodeError
-from transports.framing import FrameDecoder, encode_frame
 from transports.handshake import Agreed, Handshake, Refused
 from transports.outgoing import Outgoing
 from transports.session import Session, State
@@ -21,55 +20,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("transports")
 
-READ_AT_ONCE = 1 << 16
-
-Work = Callable[["Frames", trio.CancelScope], Awaitable[None]]
-
-
-class Broken(Exception):
-    """This connection is of no more use; the session may go on over another one. Private."""
-
-
-class Frames:
-    """A connection as frames."""
-
-    def __init__(self, stream: trio.abc.Stream, max_frame: int) -> None:
-        self.stream = stream
-        self._decoder = FrameDecoder(max_frame)
-        self._read: list[bytes] = []
-
-    async def read(self) -> list[bytes]:
-        """The payloads that have come, at least one.
-
-        Raises:
-            Broken: the connection has ended.
-            DecodeError: a frame is broken.
-        """
-        while not self._read:
-            try:
-                data = await self.stream.receive_some(READ_AT_ONCE)
-            except (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
-                raise Broken(str(error)) from error
-            if not data:
-                raise Broken("the peer has closed it")
-            self._read = self._decoder.feed(bytes(data))
-        taken, self._read = self._read, []
-        return taken
-
-    def unread(self, payloads: list[bytes]) -> None:
-        """Let these be read again, first."""
-        self._read = payloads + self._read
-
-    async def write(self, payloads: list[bytes]) -> None:
-        """Write frames, in one piece.
-
-        Raises:
-            Broken: the connection has ended.
-        """
-        try:
-            await self.stream.send_all(b"".join(map(encode_frame, payloads)))
-        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            raise Broken(str(error)) from error
+Work = Callable[[Frames, trio.CancelScope], Awaitable[None]]
 
 
 class Link:
@@ -287,15 +238,3 @@ class Link:
                 await changed.wait()
             if clock() >= at and not self.is_up():
                 self.lose(f"it was out of reach for {self.node.limits.lost_after:g} s")
-
-
-async def read_hello(connection: Frames) -> tuple[str, list[bytes]]:
-    """Who calls: the name in the HELLO that a connection begins with, and what was read.
-
-    Raises:
-        Broken: it ends before that.
-        DecodeError: it begins with something else.
-    """
-    payloads = await connection.read()
-    frames.hello_version(payloads[0])
-    return frames.decode_hello(payloads[0]).node, payloads

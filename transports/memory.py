@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Final
 
 import trio
 
 from actors.address import check_name
-
-Handle = Callable[[trio.abc.Stream], Awaitable[object]]
+from transports.endpoint import Endpoint, Handle
 
 CAPACITY: Final = 1 << 16
 """Bytes that one direction of a connection holds until they are read."""
@@ -57,14 +55,14 @@ class MemoryNetwork:
         self._parted.pop(frozenset((one, other)), None)
 
 
-class MemoryEndpoint:
+class MemoryEndpoint(Endpoint):
     """One node's place in a MemoryNetwork."""
 
     def __init__(self, network: MemoryNetwork, name: str) -> None:
         self._network = network
         self._name = name
 
-    async def connect(self, peer: str) -> trio.abc.Stream:
+    async def connect(self, where: str) -> trio.abc.Stream:
         """A connection to the node of that name. A checkpoint.
 
         Raises:
@@ -72,10 +70,10 @@ class MemoryEndpoint:
         """
         await trio.lowlevel.checkpoint()
         network = self._network
-        pair = frozenset((self._name, peer))
-        served = network._served.get(peer)
+        pair = frozenset((self._name, where))
+        served = network._served.get(where)
         if served is None or pair in network._parted:
-            raise OSError(f"no node {peer!r} answers in this MemoryNetwork")
+            raise OSError(f"no node {where!r} answers in this MemoryNetwork")
         here, there = MemoryStream(network, pair), MemoryStream(network, pair)
         here.other, there.other = there, here
         nursery, handle = served

@@ -22,17 +22,18 @@ from actors import (
     NodeDown,
     SystemClosed,
 )
-from actors.address import Address, check_name
+from actors.address import Address
 from actors.ask import Ask
 from actors.cell import Cell
 from actors.waiting import PENDING, Raised, Waiter
 from transports import envelope
 from transports.codec import Codec
+from transports.connecting import Connections
 from transports.directory import Directory
-from transports.endpoint import Endpoint
-from transports.errors import DecodeError, RemoteFailure
+from transports.endpoint import Endpoint, Peer
+from transports.errors import RemoteFailure
 from transports.incoming import Incoming
-from transports.link import Broken, Frames, Link, read_hello
+from transports.link import Link
 from transports.outgoing import Outgoing
 from transports.remote_ref import RemoteRef
 from transports.session import Session, State
@@ -101,7 +102,7 @@ class Node:
         self,
         endpoint: Endpoint,
         *,
-        peers: Iterable[str] = (),
+        peers: Iterable[str | Peer] = (),
         incarnation: int | None = None,
         limits: Limits | None = None,
         types: Iterable[type] | None = None,
@@ -109,7 +110,9 @@ class Node:
         if incarnation is not None and (type(incarnation) is not int or incarnation < 1):
             raise ValueError(f"incarnation is an int from 1 up: {incarnation!r}")
         self._endpoint = endpoint
-        self._peers = tuple(check_name(peer, "peer's name") for peer in peers)
+        self._peers = tuple(
+            peer if isinstance(peer, Peer) else Peer.by_name(peer) for peer in peers
+        )
         self.limits = limits if limits is not None else Limits()
         self._incarnation = incarnation
         self._types = None if types is None else tuple(types)
@@ -118,7 +121,7 @@ class Node:
         self.directory = Directory(self)
         self._scope = trio.CancelScope(shield=True)
         self._ended = trio.Event()
-        self._leaving = False
+        self.leaving = False
 
     # -- a transport
 
@@ -146,7 +149,7 @@ class Node:
 
     async def detach(self) -> None:
         """The system is being left: say goodbye, and let go."""
-        self._leaving = True
+        self.leaving = True
         with trio.move_on_after(self.limits.leave_within):
             for link in self._links.values():
                 if link.up and link.session.state is State.CONNECTED:
@@ -168,18 +171,22 @@ class Node:
             with self._scope:
                 async with trio.open_nursery() as nursery:
                     self._nursery = nursery
-                    nursery.start_soon(self._endpoint.serve, self._called)
-                    for peer in self._peers:
-                        if peer != self.name:
-                            self._make_link(peer)
-                            nursery.start_soon(self._dial, peer)
+                    self.connect(self._endpoint, self._peers)
                     opened.set()
         finally:
             self._ended.set()
 
     # -- connections
 
-    def _make_link(self, peer: str) -> Link:
+    def connect(self, endpoint: Endpoint, peers: Iterable[Peer]) -> None:
+        """Be called at an endpoint from now on, and call these peers by it."""
+        connections = Connections(self, endpoint, peers)
+        self._nursery.start_soon(endpoint.serve, connections.called)
+        for peer in connections.peers:
+            self._nursery.start_soon(connections.dial, peer)
+
+    def make_link(self, peer: str) -> Link:
+        """The link with a peer, made when it is first heard of."""
         link = self._links.get(peer)
         if link is None:
             link = self._links[peer] = Link(self, peer, self.new_session(1))
@@ -206,55 +213,6 @@ class Node:
         """The receiving side of a link, for one session."""
         return Incoming(self, peer, session, outgoing)
 
-    async def _dial(self, peer: str) -> None:
-        """Call a peer whenever there is no connection.
-
-        Of two that call each other, the one whose name comes first does; the other one waits a
-        while before each attempt, in case it is called.
-        """
-        link = self._links[peer]
-        attempt = 0
-        while True:
-            changed = link.changed
-            if link.is_busy():
-                await changed.wait()
-                attempt = 0 if link.is_up() else attempt
-                continue
-            chance = self.system.env.random("dial", self.name, peer, self.incarnation, attempt)
-            wait = min(self.limits.dial_at_most, 0.05 * 2.0 ** min(attempt, 10)) if attempt else 0.0
-            wait += 0.5 if peer < self.name else 0.0
-            with trio.move_on_after(wait * chance.uniform(0.5, 1.0)):
-                await changed.wait()
-            if link.is_busy():
-                continue
-            attempt += 1
-            try:
-                stream = await self._endpoint.connect(peer)
-            except OSError as error:
-                log.debug("%s: no connection with %s: %s", self.name, peer, error)
-                continue
-            async with stream:
-                if not link.is_busy():
-                    await link.converse(Frames(stream, self.limits.max_frame), [])
-
-    async def _called(self, stream: trio.abc.Stream) -> None:
-        """Somebody has connected."""
-        connection = Frames(stream, self.limits.max_frame)
-        async with stream:
-            try:
-                with trio.fail_after(self.limits.handshake_within):
-                    peer, read = await read_hello(connection)
-            except (Broken, DecodeError, trio.TooSlowError) as error:
-                log.debug("%s: a connection that was none: %s", self.name, error)
-                return
-            if peer == self.name or self._leaving:
-                return
-            link = self._make_link(peer)
-            if link.is_busy() and not link.up and self.name < peer and peer in self._peers:
-                # Both call at once: the call of the one whose name comes first goes on.
-                return
-            await link.converse(connection, read)
-
     # -- what refs and links need
 
     def link(self, peer: str) -> Outgoing | None:
@@ -263,7 +221,7 @@ class Node:
         Raises:
             SystemClosed: the system has been left.
         """
-        if self._leaving:
+        if self.leaving:
             raise SystemClosed(self.name)
         link = self._links.get(peer)
         return None if link is None else link.outgoing

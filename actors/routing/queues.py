@@ -13,6 +13,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 from actors.actor import Actor
+from actors.address import check_name
 from actors.ask import Ask, Reply
 from actors.cell import Cell
 from actors.dead_letters import DeadLetterReason
@@ -88,6 +89,7 @@ class WorkQueue(Actor):
         self._consumers: dict[ActorRef, Consumer] = {}
         self._pending: deque[Job] = deque()
         self._delivering = False
+        self._has_stopped = False
 
     def receive(self, message: Any) -> None:
         """Hold a message until a consumer is free; with too many held, let the mailbox fill."""
@@ -102,6 +104,10 @@ class WorkQueue(Actor):
 
     async def stopped(self) -> None:
         """What nobody has handled is not lost in silence."""
+        self._has_stopped = True
+        self._bury()
+
+    def _bury(self) -> None:
         pending, self._pending = self._pending, deque()
         for job in pending:
             self._is_dead(job, DeadLetterReason.UNHANDLED_AT_STOP)
@@ -184,6 +190,10 @@ class WorkQueue(Actor):
             self._pending.appendleft(job)
         else:
             job.reply.reply(outcome)
+        if self._has_stopped:
+            # Its consumers may be on nodes that cannot be reached any more: this one is being left.
+            self._bury()
+            return
         self._deliver()
         if len(self._pending) < HELD:
             self.context.unstash_all()
@@ -220,6 +230,7 @@ class Queues:
         found = (self._system._root._children or {}).get(path)
         if found is not None:
             return found
+        check_name(name, "queue's name")
         ref = self._system.spawn(WorkQueue, deliveries or WorkQueue.deliveries, name=path)
         assert isinstance(ref, Cell)
         return ref

@@ -217,7 +217,9 @@ class TopicRef(ActorRef):
         raise NotStreamable(self, "it has any number of subscribers; stream from one of them")
 
     async def gather(self, message: Any, timeout: float | None = 5.0) -> Gathered:
-        """Ask every subscriber at once, and return who replied what (scatter-gather).
+        """Ask every subscriber of this node at once, and return who replied what (scatter-gather).
+
+        Those of other nodes do not hear of it.
 
         timeout: seconds for all of it; who has not replied by then is among the errors. If
         cancelled, so are the asks.

@@ -11,7 +11,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from actors import ActorFailed, ActorSystem, DeadLetterReason, Env
+from actors import ActorFailed, ActorSystem, DeadLetterReason, Env, InvalidAddress
 from actors._trio_private import deterministic_scheduling
 from actors.testing import run_virtually
 from tests.actors.kit import Checked, Doer, Recorder, nap, wait
@@ -206,3 +206,9 @@ def test_no_message_is_lost_or_done_twice_whatever_the_consumers_do(seed: int) -
     assert sorted([*done, *failed]) == list(range(200))
     assert set(done.values()) == {1}
     assert made[0].ledger.missing == 0
+
+
+async def test_a_queue_is_refused_by_the_name_that_was_given() -> None:
+    async with ActorSystem("office") as system:
+        with pytest.raises(InvalidAddress, match=r"^'jobs\.\*': a queue's name has only letters"):
+            system.at("queue://jobs.*")

@@ -180,7 +180,7 @@ def checksum_not_verified() -> Iterable[Change]:
         payloads = []
         while len(self._buffer) >= HEADER.size:
             length, _ = HEADER.unpack_from(self._buffer, 0)
-            if length > self._max_frame:
+            if length > self.max_frame:
                 self._refuse(f"a frame of {length} bytes")
             end = HEADER.size + length
             if len(self._buffer) < end:

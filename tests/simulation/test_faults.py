@@ -9,12 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.simulation.counting import Counting, Diary
-from transports.testing import Fault, Faults, Outcome, make_simulation
+from transports.testing import Application, Cluster, Fault, Faults, Outcome, make_simulation
 from transports.testing.faults import FRAME_FAULTS, KINDS
 
 MOMENTS = st.floats(0, 1e6).map(lambda value: round(value, 4))
+NUMBERED = (*FRAME_FAULTS, "skew", "raise")
 FAULTS = st.builds(
-    Fault,
+    lambda kind, where, what, number, **more: Fault(
+        kind, where, what if kind in NUMBERED else "", number if kind in NUMBERED else 0, **more
+    ),
     st.sampled_from(KINDS),
     st.sampled_from(["n1->n2", "n1<->client", "n2", "actor://n1/bank/a", "actor://n2/§1"]),
     st.sampled_from(["", "DATA", "ACK", "receive"]),
@@ -41,6 +44,10 @@ def test_the_text_of_a_fault_is_its_identity(fault: Fault) -> None:
         "crash n2 at noon",
         "crash n2 at 1 at 2",
         "drop n1->n2 DATA #1; rm",
+        "drop n1->n2",
+        "drop n1->n2 at 3 for 5",
+        "raise actor://n1/bank",
+        "crash n2 #1",
     ],
 )
 def test_a_text_that_is_no_fault_is_refused_and_named(text: str) -> None:
@@ -266,7 +273,23 @@ def test_a_fault_on_something_that_is_not_there_does_not_fire() -> None:
     faults = [
         "crash n9 at 1.0 for 1.0",
         "drop n7->n8 DATA #1",
+        "part n1<->n9 at 1 for 5",
+        "slow n1->n9 at 1 for 5 by 0.3",
         "raise actor://n1/nobody receive #1",
     ]
     outcome = make_simulation(Counting, faults=faults).run()
     assert outcome.fired == ()
+
+
+def test_methods_that_are_async_where_they_must_not_be_are_refused_at_the_class() -> None:
+    with pytest.raises(TypeError, match="Eager.work must be `async def work`"):
+
+        class Eager(Application):
+            def work(self, cluster: Cluster) -> None:  # type: ignore[override]
+                pass
+
+    with pytest.raises(TypeError, match="Lazy.check must be `def check`, without async"):
+
+        class Lazy(Application):
+            async def check(self, cluster: Cluster) -> None:  # type: ignore[override]
+                pass

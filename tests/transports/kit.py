@@ -11,6 +11,7 @@ import trio
 from trio.testing import memory_stream_pair
 
 from actors import Actor, ActorRef, ActorSystem, Env, Request, message
+from transports.endpoint import Endpoint
 from transports.node import Limits, Node
 
 Handle = Callable[[trio.abc.Stream], Awaitable[object]]
@@ -40,7 +41,7 @@ class Wires:
         self.off.pop(frozenset((one, other)), None)
 
 
-class Wire:
+class Wire(Endpoint):
     def __init__(self, wires: Wires, name: str) -> None:
         self.wires = wires
         self.name = name

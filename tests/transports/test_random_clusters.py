@@ -28,6 +28,7 @@ from actors import (
 )
 from actors._trio_private import deterministic_scheduling
 from actors.testing import run_virtually
+from transports.endpoint import Endpoint
 from transports.framing import FrameDecoder, encode_frame
 from transports.node import Limits, Node
 
@@ -134,7 +135,7 @@ class Faulty:
         return Port(self, name)
 
 
-class Port:
+class Port(Endpoint):
     def __init__(self, network: Faulty, name: str) -> None:
         self.network = network
         self.name = name

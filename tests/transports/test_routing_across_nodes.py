@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from actors import Actor, ActorFailed, ActorStopped, DeadLetterReason
+from actors import Actor, ActorFailed, ActorStopped, ActorSystem, DeadLetterReason
 from tests.transports.kit import Do, Get, Remote, Wires, cluster
 
 
@@ -149,3 +149,34 @@ async def test_a_message_that_fails_on_every_node_becomes_a_dead_letter(
         (letter,) = a.dead_letters.recent
         assert letter.reason is DeadLetterReason.FAILED_TOO_OFTEN
         assert len(letter.failures) == 3
+
+
+@pytest.mark.parametrize("messages", [1, 6])
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_what_a_consumer_elsewhere_has_not_finished_when_a_queue_ends_is_a_dead_letter(
+    autojump_clock: MockClock, cancelled: bool, messages: int
+) -> None:
+    class Slow(Remote):
+        async def receive(self, message: Any) -> Any:
+            await trio.sleep(30)
+
+    left: list[ActorSystem] = []
+    with trio.CancelScope() as scope:
+        async with cluster("b", "c", "a") as (b, c, a):  # a is left first
+            left.append(a)
+            for system in (b, c):
+                system.consume("queue://jobs", system.spawn(Slow))
+            await trio.sleep(1)
+            for number in range(messages):
+                a.at("queue://jobs").tell(Do("note", number))
+            await trio.sleep(1)
+            if cancelled:
+                scope.cancel()
+    (a,) = left
+    # One or two of them were with a consumer. Whether they are done there, nobody knows.
+    letters = [letter.message.number for letter in a.dead_letters.recent]
+    assert sorted(letters) == list(range(messages))
+    assert {letter.reason for letter in a.dead_letters.recent} == {
+        DeadLetterReason.UNHANDLED_AT_STOP
+    }
+    assert (a.ledger.missing, a.ledger.queued, a.ledger.in_flight) == (0, 0, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -49,11 +50,27 @@ class Application:
 
     nodes: how many nodes, unless `simulate` says so. limits: of each node. options: keywords for
     each ActorSystem.
+
+    Raises:
+        TypeError: at the class: `start`, `work` or `recover` is not async, or `check` is.
     """
 
     nodes: ClassVar[int] = 3
     limits: ClassVar[Limits | None] = None
     options: ClassVar[Mapping[str, Any]] = {}
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        for name, is_async in (
+            ("start", True),
+            ("work", True),
+            ("recover", True),
+            ("check", False),
+        ):
+            method = vars(cls).get(name)
+            if inspect.isfunction(method) and inspect.iscoroutinefunction(method) is not is_async:
+                right = f"`async def {name}`" if is_async else f"`def {name}`, without async"
+                raise TypeError(f"{cls.__qualname__}.{name} must be {right}")
 
     async def start(self, node: SimulatedNode) -> None:
         """Start the actors of one node, in `node.system`. Called again when it starts anew.

@@ -312,7 +312,8 @@ async def _one(run: Run, fault: Fault) -> None:
         return
     one, arrow, other = fault.where.partition("<->")
     ways = [fault.where] if not arrow else [f"{one}->{other}", f"{other}->{one}"]
-    if run.healed:
+    known = all(name in run.all_names for name in ways[0].split("->"))
+    if run.healed or not known:
         return
     run.fired(fault)
     is_slow = fault.kind == "slow"

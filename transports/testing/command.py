@@ -98,6 +98,8 @@ def simulate_command(
         )
     except ValueError as error:
         raise click.UsageError(str(error)) from error
+    if page is not None and not page.resolve().parent.is_dir():
+        raise click.UsageError(f"--page {page}: there is no folder {page.parent}")
     simulation, outcome, done = _run_all(first, count, console)
     failed = outcome.error is not None
     tried = outcome
@@ -123,6 +125,12 @@ def find_application(target: str) -> tuple[Recipe, str]:
         click.ClickException: it names none, or more than one.
     """
     module_name, colon, name = target.partition(":")
+    if colon and not name:
+        raise click.ClickException(f"nothing is named after the colon of {target!r}")
+    if module_name.endswith(".py") and module_name[:-3].isidentifier():
+        raise click.ClickException(
+            f"{module_name!r} is a file; name the module: {target.replace('.py', '', 1)}"
+        )
     if not all(part.isidentifier() for part in module_name.split(".")):
         raise click.ClickException(
             f"{module_name!r} is not the name of a module; write package.module:Name"
@@ -135,7 +143,10 @@ def find_application(target: str) -> tuple[Recipe, str]:
     if colon:
         value: Any = getattr(module, name, None)
         if not _is_application(value):
-            raise click.ClickException(f"{module_name}:{name} is no Application class")
+            known = ", ".join(_applications(module)) or "none"
+            raise click.ClickException(
+                f"{module_name}:{name} is no Application class; those of {module_name}: {known}"
+            )
         return value, target
     found = _applications(module)
     if not found and hasattr(module, "__path__"):
@@ -178,7 +189,10 @@ def _faults(
     if no_faults:
         return []
     if texts:
-        return [Fault.parse(text) for text in texts]
+        try:
+            return [Fault.parse(text) for text in texts]
+        except ValueError as error:
+            raise click.UsageError(str(error)) from error
     known = {field.name: field for field in attrs.fields(Faults)}
     chosen: dict[str, Any] = {}
     for text in rates:
@@ -241,7 +255,7 @@ def _as_json(
         "runs": done,
         "verdict": "held" if outcome.error is None else "failed",
         "oracle": outcome.oracle,
-        "error": None if outcome.error is None else str(outcome.error),
+        "error": outcome.verdict or None,
         "trace": outcome.hash,
         "faults": [str(fault) for fault in outcome.fired],
         "faults_before_shrinking": len(tried.fired),
@@ -270,15 +284,23 @@ def _show(
         what = f"seed {simulation.seed}: {'it held' if held else 'it FAILED'}"
     console.print(f"{simulation.name}, {simulation.nodes} nodes, {what}", highlight=False)
     if not held:
-        console.print(f"  {outcome.error}", style="bold red", markup=False, highlight=False)
+        console.print(f"  {outcome.verdict}", style="bold red", markup=False, highlight=False)
     table = Table(show_header=False, show_edge=False, box=None, padding=(0, 2))
     which = "" if done == 1 or not held else " of all"
     counts = ", ".join(f"{name} {number}" for name, number in sorted(tried.counts.items()))
     table.add_row(f"counts{which}", counts or "no fault fired")
     if not held and outcome is not tried:
-        table.add_row("faults", f"{len(tried.fired)} fired; these {len(outcome.fired)} are enough:")
+        few = {0: "none is needed", 1: "this one is enough:"}
+        enough = few.get(len(outcome.fired), f"these {len(outcome.fired)} are enough:")
+        table.add_row("faults", f"{len(tried.fired)} fired; {enough}")
         for fault in outcome.fired:
             table.add_row("", str(fault))
+    if not isinstance(simulation.faults, Faults):
+        idle = [str(each) for each in simulation.faults if each not in outcome.fired]
+        for place, text in enumerate(idle):
+            table.add_row("" if place else "never fired", text)
+    if held and done > 1:
+        table.add_row("the last one", "")
     table.add_row("frames", f"{outcome.frames:,} in {outcome.seconds:,.1f} virtual seconds")
     table.add_row("messages", f"{outcome.messages:,} handled, {outcome.unknown} unknown")
     table.add_row("trace", outcome.hash)

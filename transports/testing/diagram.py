@@ -103,10 +103,11 @@ def _fault_list(events: Sequence[Event], faults: Sequence[str]) -> Iterator[str]
             )
             continue
         where = f"{first.node} → {first.peer}" if first.peer else first.node
+        text = "" if first.text == identity else first.text
         yield (
             f'<li><span class="when">{first.time:.3f}</span>'
             f'<a class="mono" href="#e{first.number}">{_escape(identity)}</a>'
-            f"<span>{_escape(where)}</span><span>{_escape(first.text)}</span></li>"
+            f"<span>{_escape(where)}</span><span>{_escape(text)}</span></li>"
         )
     yield "</ol>"
 
@@ -260,7 +261,7 @@ def _mark(row: Row, x: int, way: int, layout: Layout) -> Iterator[str]:
     if not _fits(event, x, way, layout):
         way = -way if _fits(event, x, -way, layout) else 1
     identity = f'<tspan class="mono">{_clip(event.fault, 260)}</tspan>'
-    text = f'<tspan dx="8">{_clip(event.text, 420)}</tspan>'
+    text = "" if event.text == event.fault else f'<tspan dx="8">{_clip(event.text, 420)}</tspan>'
     yield f'<g class="fault">{_whole(event)}{_bolt(x, row.y, 6)}'
     yield _label(x + way * 12, row.y + 4, way, identity + text, "why")
     yield "</g>"

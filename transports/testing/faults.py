@@ -32,6 +32,17 @@ ACTOR_FAULTS: Final = ("raise",)
 
 KINDS: Final = (*FRAME_FAULTS, *LINK_FAULTS, *NODE_FAULTS, *ACTOR_FAULTS)
 
+_NUMBERED: Final = (*FRAME_FAULTS, "skew", *ACTOR_FAULTS)
+_LIKE: Final[dict[str, str]] = {
+    **{kind: f"{kind} n1->n2 DATA #17" for kind in FRAME_FAULTS},
+    "part": "part n1<->n2 at 3.5 for 8",
+    "part-one-way": "part-one-way n1->n2 at 3.5 for 8",
+    "slow": "slow n1->n2 at 3.5 for 8 by 0.3",
+    **{kind: f"{kind} n2 at 9.1 for 2.5" for kind in ("crash", "pause", "double")},
+    "skew": "skew n2 #1 by 40 rate 1.004",
+    "raise": "raise actor://n2/bank receive #3",
+}
+
 
 @attrs.frozen
 class Fault:
@@ -44,7 +55,8 @@ class Fault:
     rate: of a clock.
 
     Raises:
-        ValueError: a kind that there is not.
+        ValueError: a kind that there is not; or no number where one frame, step or start is meant,
+            or one where it is not.
     """
 
     kind: str
@@ -59,6 +71,9 @@ class Fault:
     def __attrs_post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"{self.kind!r} is no kind of fault; there are {', '.join(KINDS)}")
+        if (self.number > 0) is not (self.kind in _NUMBERED):
+            lacks = "needs a number" if self.kind in _NUMBERED else "has a time, and no number"
+            raise ValueError(f"{str(self)!r}: {self.kind} {lacks}, as in {_LIKE[self.kind]!r}")
 
     def __str__(self) -> str:
         parts = [self.kind, self.where]

@@ -16,6 +16,7 @@ from zlib import crc32
 
 import trio
 
+import transports.endpoint
 from transports import frames
 from transports.framing import HEADER
 from transports.testing.faults import Fault
@@ -132,7 +133,7 @@ class End(trio.abc.Stream):
             raise trio.ClosedResourceError("this end was closed")
 
 
-class Endpoint:
+class Endpoint(transports.endpoint.Endpoint):
     """One incarnation's place in the network. Once fenced, nothing of it gets out any more."""
 
     def __init__(self, network: Network, name: str) -> None:
@@ -142,13 +143,13 @@ class Endpoint:
         self.served: tuple[trio.Nursery, Handle] | None = None
         self.ends: dict[End, None] = {}
 
-    async def connect(self, peer: str) -> trio.abc.Stream:
+    async def connect(self, where: str) -> trio.abc.Stream:
         """A connection to the node of that name.
 
         Raises:
             OSError: nobody answers.
         """
-        return await self.network.connect(self, peer)
+        return await self.network.connect(self, where)
 
     async def serve(self, handle: Handle) -> None:
         """Run `handle` for each connection from outside."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import logging
+import traceback
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
@@ -76,6 +77,13 @@ class Outcome:
     names: tuple[str, ...]
 
     @property
+    def verdict(self) -> str:
+        """What failed, for people; "": nothing. An application's error with its kind and place."""
+        if self.error is None:
+            return ""
+        return told(self.error)
+
+    @property
     def oracle(self) -> str:
         """In one word, what failed; "": nothing."""
         if self.error is None:
@@ -85,16 +93,47 @@ class Outcome:
         return type(self.error).__name__
 
 
+def told(error: BaseException) -> str:
+    """An error in a few words, and the line of the application that raised it."""
+    if isinstance(error, Violation | Deadlock):
+        return str(error)
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(told(each) for each in error.exceptions)
+    kind, text = type(error).__name__, str(error)
+    if isinstance(error, AssertionError) and text:
+        what = text
+    else:
+        what = f"{kind}: {text}" if text else kind
+    place = ""
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        module = frame.f_globals.get("__name__", "")
+        if module.partition(".")[0] not in _NOT_OF_APPLICATIONS:
+            file = frame.f_code.co_filename.replace("\\", "/").rpartition("/")[2]
+            place = f" (in {frame.f_code.co_name}, {file}:{line})"
+    return f"{what}{place}"
+
+
+_NOT_OF_APPLICATIONS: Final = ("actors", "supervision", "transports", "trio", "outcome")
+
+
+def _positive(_: object, attribute: attrs.Attribute[Any], value: float) -> None:
+    if not value > 0:
+        raise ValueError(f"{attribute.name} is above 0, not {value!r}")
+
+
 @attrs.frozen(kw_only=True)
 class Times:
     """Virtual seconds.
 
     work_within: that `work` may take. recover_within: from the end of all faults until every node
     reaches every other one; the same again for `recover`; and again until all is quiet.
+
+    Raises:
+        ValueError: one is not above 0.
     """
 
-    work_within: float = 600.0
-    recover_within: float = 120.0
+    work_within: float = attrs.field(default=600.0, validator=_positive)
+    recover_within: float = attrs.field(default=120.0, validator=_positive)
 
 
 class Run:
@@ -134,6 +173,7 @@ class Run:
         self.unknown = 0
         self._fired: list[Fault] = []
         self._counts: Counter[str] = Counter()
+        self._ended: dict[str, Exception] = {}
         self._clock = VirtualClock()
         self._body = trio.CancelScope()
         self._healed: trio.Event
@@ -146,6 +186,10 @@ class Run:
             try:
                 run_virtually(self._main, clock=self._clock)
             except Exception as error:
+                if self.error is not None and not isinstance(error, Deadlock):
+                    # There was a verdict, and then the run could not end: that is the worse one.
+                    text = f"the run could not end: {error!r}; before that: {told(self.error)}"
+                    self.error = Violation("no error of the runtime", text)
                 self._fail(error)
         return Outcome(
             self.error,
@@ -201,7 +245,7 @@ class Run:
         await self._until(lambda: self.client.is_up, "the client's node starts")
         await self._within(self.times.work_within, self.app.work(cluster), "work() ends")
         self._heal()
-        await self._until(self._all_up, "all nodes are up")
+        await self._until(self._all_up, "all nodes are up", self._not_up)
         await self._within(
             self.times.recover_within, self._echoes(), "every node reaches every other"
         )
@@ -226,6 +270,15 @@ class Run:
 
     def _all_up(self) -> bool:
         return all(node.is_up for node in self._all())
+
+    def _not_up(self) -> str:
+        """Why not, as far as is known."""
+        return "".join(
+            f"; {node.name} is down"
+            + (f", at last by {told(self._ended[node.name])}" if node.name in self._ended else "")
+            for node in self._all()
+            if not node.is_up
+        )
 
     async def _echoes(self) -> None:
         for node in self._all():
@@ -270,20 +323,28 @@ class Run:
         if left:
             raise Violation("no leak", f"tasks are left of nodes that were left: {', '.join(left)}")
 
-    async def _within(self, seconds: float, awaitable: Awaitable[object], what: str) -> None:
+    async def _within(
+        self,
+        seconds: float,
+        awaitable: Awaitable[object],
+        what: str,
+        why: Callable[[], str] = str,
+    ) -> None:
         with trio.move_on_after(seconds) as scope:
             await awaitable
         if scope.cancelled_caught:
             raise Violation(
-                "liveness", f"it took longer than {seconds:g} virtual seconds until {what}"
+                "liveness", f"it took longer than {seconds:g} virtual seconds until {what}{why()}"
             )
 
-    async def _until(self, condition: Callable[[], bool], what: str) -> None:
+    async def _until(
+        self, condition: Callable[[], bool], what: str, why: Callable[[], str] = str
+    ) -> None:
         async def wait() -> None:
             while not condition():
                 await self._changed.wait()
 
-        await self._within(self.times.recover_within, wait(), what)
+        await self._within(self.times.recover_within, wait(), what, why)
 
     # -- what nodes and the network tell
 
@@ -320,6 +381,7 @@ class Run:
     def ended_by_itself(self, node: SimulatedNode, error: Exception) -> None:
         """A node's program has ended with an error: it is started again after a while."""
         node.fence()
+        self._ended[node.name] = error
         self.trace_node(node, "crashed", f"by itself: {causes(error)}")
         self._counts["node ended by itself"] += 1
 

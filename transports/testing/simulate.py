@@ -35,7 +35,7 @@ class SimulationFailed(AssertionError):
         self.outcome = outcome
         self.page = page
         lines = [
-            f"seed {simulation.seed}: {outcome.error}",
+            f"seed {simulation.seed}: {outcome.verdict}",
             f"  {len(outcome.fired)} faults fired; trace {outcome.hash}",
             f"  replay it: {simulation.command()}",
         ]
@@ -134,6 +134,10 @@ class Simulation:
         words += ["--nodes", str(self.nodes), "--seed", str(self.seed)]
         if self.scheduler != "fair":
             words += ["--scheduler", self.scheduler]
+        for field in attrs.fields(Times):
+            value = getattr(self.times, field.name)
+            if value != field.default:
+                words += [f"--{field.name.replace('_', '-')}", f"{value:g}"]
         if isinstance(self.faults, Faults):
             default = Faults()
             for field in attrs.fields(Faults):
@@ -155,7 +159,7 @@ class Simulation:
     def page(self, outcome: Outcome) -> str:
         """A page with the last events of a run like this, as a message sequence diagram."""
         described = self.run(describes=True)
-        verdict = "It held." if outcome.error is None else str(outcome.error)
+        verdict = outcome.verdict or "It held."
         return sequence_diagram(
             described.events,
             described.names,

@@ -1,0 +1,181 @@
+"""How two nodes come to have a connection: one calls, the other answers; who is there is found out.
+
+What a connection carries is the business of `link`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Iterable, Iterator
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from transports import frames
+from transports.connection import Broken, Frames, Ourselves
+from transports.endpoint import Endpoint, Peer
+from transports.errors import DecodeError
+from transports.frames import Reason, Refuse
+from transports.introduction import MOST as MOST_OF_INTRODUCTION
+
+if TYPE_CHECKING:
+    from transports.link import Link
+    from transports.node import Node
+
+log = logging.getLogger("transports")
+
+MOST_STRANGERS: Final = 256
+"""Connections from outside of which nobody knows yet whose they are."""
+
+PART_WITHIN: Final = 1.0
+"""Seconds for a peer to read why it is refused."""
+
+
+class Connections:
+    """The connections of a node over one endpoint."""
+
+    def __init__(self, node: Node, endpoint: Endpoint, peers: Iterable[Peer]) -> None:
+        self._node = node
+        self._endpoint = endpoint
+        self.peers = [peer for peer in peers if peer.name != node.name]
+        self._links: dict[Peer, Link] = {
+            peer: node.make_link(peer.name) for peer in self.peers if peer.name is not None
+        }
+        """Those that are called; a peer of unknown name is added when it has introduced itself."""
+        self._strangers: dict[trio.CancelScope, None] = {}
+
+    # -- calling
+
+    async def dial(self, peer: Peer) -> None:
+        """Call a peer whenever there is no connection.
+
+        Of two that call each other, the one whose name comes first does; the other one waits a
+        while before each attempt, in case it is called.
+        """
+        node, env = self._node, self._node.system.env
+        attempt = 0
+        while True:
+            link = self._links.get(peer)
+            changed = trio.Event() if link is None else link.changed
+            if link is not None and link.is_busy():
+                await changed.wait()
+                attempt = 0 if link.is_up() else attempt
+                continue
+            chance = env.random("dial", node.name, peer.where, node.incarnation, attempt)
+            wait = min(node.limits.dial_at_most, 0.05 * 2.0 ** min(attempt, 10)) if attempt else 0.0
+            wait += 0.5 if link is not None and peer.calls and link.peer < node.name else 0.0
+            with trio.move_on_after(wait * chance.uniform(0.5, 1.0)):
+                await changed.wait()
+            if link is not None and link.is_busy():
+                continue
+            attempt += 1
+            if not await self._call(peer):
+                return
+
+    async def _call(self, peer: Peer) -> bool:
+        """One attempt, and the conversation that comes of it; False: it is this node itself."""
+        node = self._node
+        within = node.limits.handshake_within
+        try:
+            with trio.fail_after(within):
+                stream = await self._endpoint.connect(peer.where)
+        except (OSError, trio.TooSlowError) as error:
+            why = error if isinstance(error, OSError) else f"no answer within {within:g} s"
+            log.debug("%s: no connection with %s: %s", node.name, peer, why)
+            return True
+        async with _closing(stream):
+            connection = Frames(stream, node.limits.max_frame)
+            name: str | None = None
+            with self._as_no_connection():
+                try:
+                    name = await self._introduce(connection, peer.name, called=False)
+                except Ourselves:
+                    return False
+            if name is None:
+                return True
+            link = self._links[peer] = node.make_link(name)
+            if not link.is_busy():
+                await link.converse(connection, [])
+            return True
+
+    # -- being called
+
+    async def called(self, stream: trio.abc.Stream) -> None:
+        """Somebody has connected."""
+        connection = Frames(stream, MOST_OF_INTRODUCTION)
+        if len(self._strangers) >= MOST_STRANGERS:
+            # Of those who connect and say nothing, the first goes: those behind may be no such.
+            next(iter(self._strangers)).cancel()
+        async with _closing(stream):
+            greeted: tuple[str, list[bytes]] | None = None
+            with trio.CancelScope() as scope, self._as_no_connection():
+                self._strangers[scope] = None
+                try:
+                    greeted = await self._greet(connection)
+                finally:
+                    del self._strangers[scope]
+            if greeted is not None and not self._node.leaving:
+                await self._answer(connection, *greeted)
+
+    async def _greet(self, connection: Frames) -> tuple[str, list[bytes]]:
+        """Who has called, and what was read of its HELLO."""
+        name = await self._introduce(connection, None, called=True)
+        connection.allow(self._node.limits.max_frame)
+        with trio.fail_after(self._node.limits.handshake_within):
+            peer, read = await read_hello(connection)
+            if name in {None, peer}:
+                return peer, read
+            text = f"it introduced itself as {name}, and then called itself {peer}"
+            refuse = frames.encode_refuse(Refuse(Reason.WRONG_NAME, text))
+            await connection.part([refuse], PART_WITHIN)
+            raise Broken(text)
+
+    async def _answer(self, connection: Frames, peer: str, read: list[bytes]) -> None:
+        node = self._node
+        if peer == node.name:
+            return
+        link = node.make_link(peer)
+        called = any(each is link for each in self._links.values())
+        if link.is_busy() and not link.up and node.name < peer and called:
+            # Both call at once: the call of the one whose name comes first goes on.
+            return
+        await link.converse(connection, read)
+
+    # -- both
+
+    async def _introduce(self, connection: Frames, peer: str | None, *, called: bool) -> str | None:
+        node = self._node
+        with trio.fail_after(node.limits.handshake_within):
+            return await self._endpoint.introduce(connection, node.name, peer, called=called)
+
+    @contextlib.contextmanager
+    def _as_no_connection(self) -> Iterator[None]:
+        """What goes wrong before it is known who is there concerns this connection only."""
+        try:
+            yield
+        except (Broken, DecodeError) as error:
+            log.debug("%s: a connection that was none: %s", self._node.name, error)
+        except trio.TooSlowError:
+            log.debug("%s: a connection that was none: nothing was said in time", self._node.name)
+
+
+@contextlib.asynccontextmanager
+async def _closing(stream: trio.abc.Stream) -> AsyncIterator[None]:
+    """Close it in the end, and at once: TLS would wait for the peer's goodbye."""
+    try:
+        yield
+    finally:
+        await trio.aclose_forcefully(stream)
+
+
+async def read_hello(connection: Frames) -> tuple[str, list[bytes]]:
+    """Who calls: the name in the HELLO that comes first, and what was read.
+
+    Raises:
+        Broken: the connection ends before that.
+        DecodeError: it begins with something else.
+    """
+    payloads = await connection.read()
+    frames.hello_version(payloads[0])
+    return frames.decode_hello(payloads[0]).node, payloads

@@ -1,0 +1,88 @@
+"""A connection as frames: what a stream of bytes is to everybody who does not care for pieces."""
+
+from __future__ import annotations
+
+import contextlib
+
+import trio
+
+from transports.framing import FrameDecoder, encode_frame
+
+READ_AT_ONCE = 1 << 16
+
+_ENDED = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
+
+
+class Broken(Exception):
+    """This connection is of no more use; the session may go on over another one. Private."""
+
+
+class Ourselves(Broken):
+    """A node has called itself. Private."""
+
+
+class Frames:
+    """A connection as frames.
+
+    max_frame: bytes of the largest payload that is read; it may be raised by `allow`.
+    """
+
+    def __init__(self, stream: trio.abc.Stream, max_frame: int) -> None:
+        self.stream = stream
+        self._decoder = FrameDecoder(max_frame)
+        self._read: list[bytes] = []
+
+    def allow(self, max_frame: int) -> None:
+        """Take payloads of that many bytes from now on."""
+        self._decoder.max_frame = max_frame
+
+    async def read(self) -> list[bytes]:
+        """The payloads that have come, at least one.
+
+        Raises:
+            Broken: the connection has ended.
+            DecodeError: a frame is broken.
+        """
+        while not self._read:
+            try:
+                data = await self.stream.receive_some(READ_AT_ONCE)
+            except _ENDED as error:
+                raise Broken(_text(error)) from error
+            if not data:
+                raise Broken("the peer has closed it")
+            self._read = self._decoder.feed(bytes(data))
+        taken, self._read = self._read, []
+        return taken
+
+    def unread(self, payloads: list[bytes]) -> None:
+        """Let these be read again, first."""
+        self._read = payloads + self._read
+
+    async def write(self, payloads: list[bytes]) -> None:
+        """Write frames, in one piece.
+
+        Raises:
+            Broken: the connection has ended.
+        """
+        try:
+            await self.stream.send_all(b"".join(map(encode_frame, payloads)))
+        except _ENDED as error:
+            raise Broken(_text(error)) from error
+
+    async def part(self, payloads: list[bytes], within: float) -> None:
+        """Write the last frames, and let the peer read them: at most `within` seconds.
+
+        A socket that is closed with bytes unread is reset, and the peer might lose what was
+        written last. So what still comes is read, and thrown away, until the peer closes it.
+        """
+        with trio.move_on_after(within), contextlib.suppress(Broken, *_ENDED):
+            await self.write(payloads)
+            if isinstance(self.stream, trio.abc.HalfCloseableStream):
+                await self.stream.send_eof()
+            while await self.stream.receive_some(READ_AT_ONCE):
+                pass
+
+
+def _text(error: BaseException) -> str:
+    # trio hides the reason in the cause.
+    return str(error) or str(error.__cause__ or type(error).__name__)

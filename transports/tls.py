@@ -1,0 +1,79 @@
+"""TLS with certificates on both sides: who is there is what an authority has certified."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from typing import Any, Final
+
+import trio
+
+URI: Final = "trouper:"
+"""A certificate may name a node by the URI trouper:NAME, where NAME can be no host's."""
+
+
+class Tls:
+    """This node's certificate, its private key, and the authority whose certificates it believes.
+
+    cert, key, ca: paths of PEM files. Both sides show a certificate. That of a node must name it:
+    its subjectAltName has the node's name as a DNS name, or as the URI trouper:NAME. TLS 1.2 or
+    later.
+
+    Raises:
+        ValueError: a file cannot be read, is none of that kind, or key and certificate differ.
+    """
+
+    def __init__(
+        self,
+        *,
+        cert: str | os.PathLike[str],
+        key: str | os.PathLike[str],
+        ca: str | os.PathLike[str],
+    ) -> None:
+        for what, path in (("cert", cert), ("key", key), ("ca", ca)):
+            try:
+                with open(path, "rb"):
+                    pass
+            except OSError as error:
+                raise ValueError(f"tls: {what}: {os.fspath(path)}: {error.strerror}") from None
+        self._server = _context(ssl.PROTOCOL_TLS_SERVER, cert, key, ca)
+        self._client = _context(ssl.PROTOCOL_TLS_CLIENT, cert, key, ca)
+
+    def server(self, stream: trio.abc.Stream) -> trio.SSLStream[Any]:
+        """The side of a connection that was called."""
+        return trio.SSLStream(stream, self._server, server_side=True, https_compatible=True)
+
+    def client(self, stream: trio.abc.Stream) -> trio.SSLStream[Any]:
+        """The side that has called."""
+        return trio.SSLStream(stream, self._client, https_compatible=True)
+
+    @staticmethod
+    def names_of(stream: trio.abc.Stream) -> list[str]:
+        """The nodes' names in the certificate at the other end, once something was read."""
+        assert isinstance(stream, trio.SSLStream)
+        found = (stream.getpeercert() or {}).get("subjectAltName", ())
+        names = [name for kind, name in found if kind == "DNS"]
+        uris = [name for kind, name in found if kind == "URI" and name.startswith(URI)]
+        return names + [uri.removeprefix(URI) for uri in uris]
+
+
+def _context(
+    side: int,
+    cert: str | os.PathLike[str],
+    key: str | os.PathLike[str],
+    ca: str | os.PathLike[str],
+) -> ssl.SSLContext:
+    context = ssl.SSLContext(side)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # A node is called by its own name and not by its host's: `names_of` is compared with that.
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_REQUIRED
+    try:
+        context.load_cert_chain(cert, key)
+    except ssl.SSLError as error:
+        raise ValueError(f"tls: {os.fspath(cert)} and {os.fspath(key)}: {error}") from None
+    try:
+        context.load_verify_locations(cafile=ca)
+    except ssl.SSLError as error:
+        raise ValueError(f"tls: ca: {os.fspath(ca)}: {error}") from None
+    return context
