@@ -38,20 +38,20 @@ class Recorded(ActorRef):
         raise NotImplementedError
 
     async def send(self, message: object) -> None:
-        await self._record("send", message, super().send(message))  # type: ignore[safe-super]
+        await self._record("send", super().send, message)  # type: ignore[safe-super]
 
     async def ask(self, message: Any, timeout: float | None = 5.0) -> Any:
-        return await self._record("ask", message, super().ask(message, timeout))  # type: ignore[safe-super]
+        return await self._record("ask", super().ask, message, timeout)  # type: ignore[safe-super]
 
-    async def _record(self, kind: str, message: object, does: Any) -> Any:
+    async def _record(self, kind: str, does: Any, message: object, *more: Any) -> Any:
         dispatcher = self._recorded_by()
         recorder = dispatcher.recorder
         if recorder is None:
-            return await does
+            return await does(message, *more)
         sender = dispatcher.current or dispatcher.workers.cell_of_task()
         number = recorder.invoked(kind, sender, self, message)
         try:
-            value = await does
+            value = await does(message, *more)
         except BaseException as error:
             recorder.raised(number, self, error)
             raise

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
-from typing import Any
 
 import attrs
 import click
@@ -13,6 +12,11 @@ import click
 from actors import ActorError
 from actors.address import check_name
 from transports.cli.exit_codes import ExitCode, Failed
+from transports.errors import CannotListen
+from transports.node import Node
+from transports.tcp import Tcp
+from transports.tls import Tls
+from transports.unix import Unix
 
 
 @attrs.frozen(kw_only=True)
@@ -55,7 +59,7 @@ def check_node_name(name: str) -> str:
         raise click.UsageError(str(error)) from error
 
 
-def make_transport(options: NodeOptions) -> Any:
+def make_transport(options: NodeOptions) -> Node | None:
     """What connects the node with others; None: nothing does.
 
     Raises:
@@ -67,38 +71,24 @@ def make_transport(options: NodeOptions) -> Any:
     if options.listen is None and not options.join:
         if secret is not None or tls is not None:
             raise click.UsageError("--secret-file and --tls-... need --listen or --join")
-        return _for_workers_only() if options.workers else None
+        return None
     addresses = [*([options.listen] if options.listen else []), *options.join]
-    unix = [is_path(address) for address in addresses]
-    if len(dict.fromkeys(unix)) > 1:
+    on_unix = [is_path(address) for address in addresses]
+    if len(dict.fromkeys(on_unix)) > 1:
         raise click.UsageError(
-            "--listen and --join are all paths of unix sockets, or all host:port: "
+            "--listen and --join are all paths of unix sockets, or all HOST:PORT: "
             + ", ".join(addresses)
         )
-    if unix[0] and tls is not None:
-        raise click.UsageError("--tls-... is for host:port; a unix socket is guarded by its mode")
     try:
-        from transports.tcp import Tcp  # type: ignore[import-not-found,unused-ignore]
-        from transports.unix import Unix  # type: ignore[import-not-found,unused-ignore]
-    except ImportError as error:
-        raise click.ClickException(f"this version has no sockets: {error}") from error
-    try:
-        if unix[0]:
-            path = [] if options.listen is None else [options.listen]
-            return Unix(*path, peers=options.join, secret=secret)
-        return Tcp(options.listen or "127.0.0.1:0", peers=options.join, secret=secret, tls=tls)
-    except (ValueError, TypeError, ActorError) as error:
-        raise click.UsageError(str(error)) from error
-    except OSError as error:
+        if not on_unix[0]:
+            return Tcp(options.listen, peers=options.join, secret=secret, tls=tls)
+        if tls is not None:
+            raise click.UsageError("--tls-... is for HOST:PORT: a unix socket is this user's alone")
+        return Unix(options.listen, peers=options.join, secret=secret)
+    except CannotListen as error:
         raise Failed(str(error), ExitCode.TAKEN) from error
-
-
-def _for_workers_only() -> Any:
-    try:
-        from transports.unix import Unix  # type: ignore[import-not-found,unused-ignore]
-    except ImportError as error:
-        raise click.ClickException(f"this version has no sockets: {error}") from error
-    return Unix()
+    except (ValueError, TypeError) as error:
+        raise click.UsageError(str(error)) from error
 
 
 def is_path(address: str) -> bool:
@@ -124,17 +114,13 @@ def read_secret(path: Path) -> bytes:
     return secret
 
 
-def _make_tls(options: NodeOptions) -> Any:
+def _make_tls(options: NodeOptions) -> Tls | None:
     files = (options.tls_cert, options.tls_key, options.tls_ca)
     if files == (None, None, None):
         return None
     if None in files:
         raise click.UsageError("--tls-cert, --tls-key and --tls-ca are given together")
     try:
-        from transports import Tls  # type: ignore[attr-defined,unused-ignore]
-    except ImportError as error:
-        raise click.ClickException(f"this version has no TLS: {error}") from error
-    try:
-        return Tls(cert=options.tls_cert, key=options.tls_key, ca=options.tls_ca)
-    except (ValueError, TypeError, OSError, ActorError) as error:
-        raise Failed(f"--tls-...: {error}", ExitCode.USAGE) from error
+        return Tls(cert=options.tls_cert, key=options.tls_key, ca=options.tls_ca)  # type: ignore[arg-type] # all three are given
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error

@@ -113,7 +113,7 @@ class Connection:
     async def _answer(
         self, line: bytes | None, receiving: trio.MemoryReceiveChannel[bytes | None]
     ) -> tuple[bool, bytes | None]:
-        """Answer one line. Returns True; or False and the next line, which came to end this answer."""
+        """Answer one line. Returns True; or False and the next line, which has ended this one."""
         if line is None:
             text = f"a request has at most {protocol.MAX_LINE} bytes, in one line"
             await self._write(protocol.error(Code.BAD_REQUEST, text))
