@@ -36,7 +36,7 @@ from transports.json_form import JsonForm, NoSuchMessage
 BUFFERED: Final = 1_000
 """Items that wait for a client that is slower than they come; more are left out, and counted."""
 
-PEER_WITHIN: Final = 5.0
+PEER_WITHIN: Final = 2.0
 """Seconds for a peer to report, beyond those that it is to observe."""
 
 Say = Callable[[Any], Awaitable[None]]
