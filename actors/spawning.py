@@ -31,8 +31,12 @@ def spawn(
     args: tuple[Any, ...],
     name: str | None,
     terms: Terms | None = None,
+    *,
+    is_checked: bool = False,
 ) -> Cell:
     """Make a child of `parent`. Its constructor runs here; its `started()` runs on its own turn.
+
+    is_checked: the name can stand in an address; it may be one that only the runtime gives.
 
     Raises:
         NotAnActor, NameTaken, InvalidAddress: as their texts say.
@@ -55,7 +59,8 @@ def spawn(
     if name is None:
         name = f"{traits.name}~{dispatcher.env.next_id()}"
     else:
-        check_name(name)
+        if not is_checked:
+            check_name(name)
         if name in children:
             raise NameTaken(name, children[name])
     make = dispatcher.cell_class or Cell

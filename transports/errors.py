@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import traceback
+
 from actors import ActorError
 
 
@@ -84,3 +86,8 @@ class CannotListen(ActorError, OSError):
         self.where = where
         self.why = why
         super().__init__(f"cannot listen at {where}: {why}")
+
+
+def trace_of(error: BaseException) -> str:
+    """The traceback of an error, as text of a bounded size."""
+    return "".join(traceback.format_exception(error))[-4_000:]

@@ -151,6 +151,8 @@ class Link:
         if self.up:
             self.up = False
             self.down_since = self.node.dispatcher.timers.clock()
+        if self.session.state is State.CLOSED and not self.node.leaving:
+            self.lose("it has left")
         self._change()
 
     def _change(self) -> None:
@@ -183,6 +185,9 @@ class Link:
                 for delivery in session.received(payload, clock()):
                     incoming.deliver(delivery)
             outgoing.acknowledged()
+            if session.peer_closing:
+                # It is being left: what waits here for its window will not be sent any more.
+                session.close()
             self.wake()
             if session.state is State.CLOSED:
                 raise Broken("the session is closed")
@@ -215,7 +220,12 @@ class Link:
         """
         old = self.session
         down = NodeDown(self.peer, why)
-        log.info("%s: node %s is lost: %s", self.node.name, self.peer, why)
+        # (One that was never there, or is lost already, is given up again and again.)
+        level = logging.DEBUG if old.peer is None else logging.INFO
+        log.log(level, "%s: node %s is lost: %s", self.node.name, self.peer, why)
+        if old.peer is not None:
+            # The new session remembers nobody: but what came before this one is over.
+            self.fence = max(self.fence, old.peer.incarnation)
         old.lost()
         self.session = old.renewed() if renew else self.node.new_session(old.number + 1)
         self.incoming.lost()

@@ -7,7 +7,6 @@ unbounded, and a slow receiver slows those who send to it, and not the others.
 
 from __future__ import annotations
 
-import traceback
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
@@ -19,6 +18,7 @@ from actors import (
     AskCycle,
     AskTimeout,
     DeadLetterReason,
+    ExitReason,
     NodeDown,
     NotAskable,
     NotStreamable,
@@ -31,6 +31,7 @@ from actors.streams import Channel
 from actors.waiting import PENDING, Raised, Waiter
 from transports import envelope
 from transports.errors import DecodeError, RemoteFailure
+from transports.spawner import Spawns
 from transports.streaming import RemoteRoom
 
 if TYPE_CHECKING:
@@ -99,6 +100,7 @@ class Outgoing:
         self._streams: dict[int, RemoteRoom] = {}
         self._stops: dict[int, Waiter] = {}
         self._watched: dict[str, RemoteRef] = {}
+        self.spawns = Spawns(self)
 
     # -- messages
 
@@ -164,7 +166,7 @@ class Outgoing:
     def _post_ask(self, ref: RemoteRef, ask: Ask, body: bytes) -> None:
         now = self.node.dispatcher.timers.clock()
         remaining = None if ask.timeout is None else max(0.0, ask.deadline - now)
-        self._last = number = self._last + 1
+        number = self.next_number()
         self._asks[number] = ask
         self._numbers[ask] = number
         ask.where = f"sent to node {self.peer}"
@@ -188,6 +190,11 @@ class Outgoing:
         self._on_the_way[target] = self._on_the_way.get(target, 0) + 1
         self._queue.append((payload, sent))
         self.flush()
+
+    def next_number(self) -> int:
+        """For what the peer is to answer."""
+        self._last += 1
+        return self._last
 
     def control(self, message: envelope.Envelope, in_order: bool = False) -> None:
         """Say something that is no message; in_order: behind the messages that wait here.
@@ -258,7 +265,9 @@ class Outgoing:
                 del self._doors[target]
 
     def replied(self, message: envelope.Replied) -> None:
-        """A reply has come, or word that an actor has stopped."""
+        """A reply has come, or word that an actor has stopped, or started."""
+        if self.spawns.started(message.number):
+            return
         waiter = self._stops.pop(message.number, None)
         if waiter is not None:
             waiter.resolve()
@@ -297,7 +306,9 @@ class Outgoing:
             ask.answer(END)
 
     def refused(self, message: envelope.Refused) -> None:
-        """An ask has no reply."""
+        """An ask has no reply, or an actor has not started."""
+        if self.spawns.refused(message):
+            return
         ask = self._take(message.number)
         if ask is not None:
             is_stream = isinstance(ask.waits, Channel)
@@ -364,24 +375,35 @@ class Outgoing:
             self._watched[path] = ref
             self.control(envelope.Watch(path), in_order=True)
 
+    def watches(self, ref: RemoteRef) -> None:
+        """The peer will tell of this actor's end, without being asked to."""
+        self._watched[ref.address.path] = ref
+
     def unwatch(self, ref: RemoteRef) -> None:
         """No longer."""
+        if ref.address.path in self.spawns:
+            return
         if self._watched.pop(ref.address.path, None) is not None:
             self.control(envelope.Unwatch(ref.address.path), in_order=True)
 
     def ended(self, message: envelope.Ended) -> None:
         """An actor there has ended."""
         ref = self._watched.pop(message.path, None)
-        if ref is not None:
+        if ref is None:
+            return
+        self.spawns.ended(ref)
+        if message.reason == "node down":
+            ref.ended(self.spawns.node_is_left(message.text))
+        else:
             ref.ended(self.node.reason_of(ref, self.peer, message))
 
-    def stop(self, ref: RemoteRef) -> None:
+    def stop(self, ref: RemoteRef, reason: ExitReason = ExitReason.NORMAL) -> None:
         """Stop an actor there, behind what was sent to it."""
-        self.control(envelope.Stop(ref.address.path), in_order=True)
+        self.control(envelope.Stop(ref.address.path, reason.value), in_order=True)
 
     def await_stop(self, ref: RemoteRef) -> Waiter:
         """A wait for the end of an actor there."""
-        self._last = number = self._last + 1
+        number = self.next_number()
         waiter = self._stops[number] = Waiter(None)
         self.control(envelope.AwaitStop(number, ref.address.path), in_order=True)
         return waiter
@@ -413,12 +435,9 @@ class Outgoing:
         stops, self._stops = self._stops, {}
         for waiter in stops.values():
             waiter.resolve()
+        self.spawns.lost(down)
         watched, self._watched = self._watched, {}
         for ref in watched.values():
+            self.spawns.ended(ref)
             ref.ended(down)
         self._open_doors()
-
-
-def trace_of(error: BaseException) -> str:
-    """The traceback of an error, as text of a bounded size."""
-    return "".join(traceback.format_exception(error))[-4_000:]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from math import inf
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from actors import (
     MailboxFull,
     NodeDown,
     NotAMessage,
+    SystemClosed,
     Terminated,
 )
 from actors.address import Address
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from actors.cell import Cell
     from actors.streams import Channel
     from transports.node import Node
+    from transports.outgoing import Outgoing
 
 
 class Watchers:
@@ -85,7 +88,7 @@ class RemoteRef(ActorRef):
             node.no_such_node(self, message)
         elif not link.tell(self, message):
             waiter = link.wait_for_room(self, message)
-            await self._wait(waiter)
+            await self._node.wait(waiter)
 
     async def ask(self, message: Any, timeout: float | None = 5.0) -> Any:
         if message.__class__ is type:
@@ -101,7 +104,7 @@ class RemoteRef(ActorRef):
         self._take_over(ask)
         if timeout is not None and ask.value is PENDING:
             dispatcher.timers.expect(ask)
-        return await self._wait(ask)
+        return await self._node.wait(ask)
 
     async def _open_stream(self, channel: Channel, request: object) -> None:
         node = self._node
@@ -118,12 +121,6 @@ class RemoteRef(ActorRef):
             return
         open_channel(channel, link, ask, asker)
         link.ask(self, ask)
-
-    async def _wait(self, waiter: Waiter) -> Any:
-        asker = self._node.asker()
-        if asker is None:
-            return await waiter.wait(self._node.dispatcher)
-        return await asker._wait_as(asker, waiter)
 
     def _take_over(self, ask: Ask) -> None:
         link = self._node.link(self._address.node)
@@ -204,10 +201,32 @@ class RemoteRef(ActorRef):
         if link is not None:
             link.stop(self)
 
+    def _stop_as(self, reason: ExitReason) -> None:
+        link = self._spawned_by()
+        if link is not None:
+            link.stop(self, reason)
+
+    def _end(self) -> Waiter:
+        link = self._spawned_by()
+        if link is not None:
+            return link.await_stop(self)
+        waiter = Waiter(None)
+        waiter.resolve()
+        return waiter
+
+    def _spawned_by(self) -> Outgoing | None:
+        """The link by which this node has spawned it; None: it has not, or it has ended."""
+        # (Once this system is being left, its peers stop what it has spawned there.)
+        with contextlib.suppress(SystemClosed):
+            link = self._node.link(self._address.node)
+            if link is not None and self._address.path in link.spawns:
+                return link
+        return None
+
     async def stopped(self) -> None:
         """Wait until it has stopped for good, or its node is lost. A checkpoint."""
         self._node.dispatcher.check_thread("stopped")
         await trio.lowlevel.checkpoint_if_cancelled()
         link = self._node.link(self._address.node)
         if link is not None:
-            await self._wait(link.await_stop(self))
+            await self._node.wait(link.await_stop(self))

@@ -161,8 +161,9 @@ def decode_or_blame(data: bytes, decode: Decode) -> Any:
         # A ValidationError says where, at its end.
         path = PATH.search(str(error))
         raise DecodeError(path[1] if path else "$", PATH.sub("", str(error))) from error
-    except (ValueError, TypeError, OverflowError, RecursionError, KeyError) as error:
-        # A validator of the class itself, a text that is no UTF-8, or too deep a nesting.
+    except Exception as error:
+        # A text that is no UTF-8, too deep a nesting, or whatever a validator of the class raises:
+        # that is a user's code, which runs on a peer's bytes and must not end this node.
         raise DecodeError("$", f"{type(error).__name__}: {error}") from error
 
 

@@ -58,9 +58,9 @@ class Registry:
 
         prefetch: how many messages it may have at a time. The least loaded one gets the next. A
         message is done when its handler has returned. If that raises, or the consumer stops
-        before, another delivery is made, before what waits; after three failures it is a dead
-        letter, with its failures. (A consumer that was stopped in the middle of a message may have
-        done part of it.)
+        before, another delivery is made, before what waits; after three deliveries that began and
+        ended so it is a dead letter, with its failures. (A consumer that was stopped in the middle
+        of a message may have done part of it.)
 
         Raises:
             InvalidAddress: it is no address of a queue.
