@@ -102,6 +102,7 @@ class Node:
     """
 
     session_class: ClassVar[type[Session]] = Session
+    ref_class: type[RemoteRef] = RemoteRef
     system: ActorSystem
 
     def __init__(
@@ -306,7 +307,7 @@ class Node:
     def _remote(self, address: Address) -> RemoteRef:
         ref = self._refs.get(address)
         if ref is None:
-            ref = self._refs[address] = RemoteRef(self, address)
+            ref = self._refs[address] = self.ref_class(self, address)
         return ref
 
     def no_such_node(self, ref: ActorRef, message: object) -> None:
