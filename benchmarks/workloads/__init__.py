@@ -3,6 +3,7 @@
 from benchmarks.harness import Benchmark
 from benchmarks.workloads import (
     asks,
+    links,
     memory,
     messages,
     restarts,
@@ -24,6 +25,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     *supervision.BENCHMARKS,
     *routing.BENCHMARKS,
     *session.BENCHMARKS,
+    *links.BENCHMARKS,
     *simulation.BENCHMARKS,
 )
 
