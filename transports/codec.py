@@ -29,9 +29,13 @@ from transports.roads import (
     encode_or_blame,
     make_road,
 )
-from transports.values import Values, one_of, records_of_union
+from transports.values import MESSAGE, Values, one_of, records_of_union
 
 VERSION: Final = struct.Struct(">H")
+
+EXTENSION: Final = 0xC7
+"""The first byte of an extension of msgpack whose length is one byte; see `values`."""
+LEAST: Final = 6
 
 Resolve = Callable[[str], ActorRef]
 
@@ -39,7 +43,7 @@ Resolve = Callable[[str], ActorRef]
 class _Type:
     """One registered type: its header, and the road that it takes."""
 
-    __slots__ = ("decode", "encode", "header", "registered")
+    __slots__ = ("decode", "encode", "header", "heads", "registered")
 
     def __init__(self, registered: MessageType, encode: Encode, decode: Decode) -> None:
         name = registered.name.encode()
@@ -51,6 +55,8 @@ class _Type:
         self.encode = encode
         self.decode = decode
         self.header = bytes([len(name)]) + name + VERSION.pack(registered.version)
+        self.heads: dict[int, bytes] = {}
+        """By the length of a body: what precedes it where the message is a value of its own."""
 
 
 class Codec:
@@ -179,6 +185,18 @@ class Codec:
         Raises:
             NotEncodable: the type or the value has no form on the wire, or is too large.
         """
+        if kind is Any:
+            known = self._by_class.get(value.__class__)
+            if known is not None:
+                # As below, in one piece: most values are messages.
+                encode = known.encode
+                try:
+                    body = encode(value)
+                except ENCODING_FAULTS as error:
+                    blame_value(error, value, encode)
+                head = known.heads.get(len(body)) or self._head(known, len(body))
+                if head:
+                    return head + body
         body = encode_or_blame(value, self._kind(kind)[0])
         if len(body) > self._most:
             raise NotEncodable(value, f"it is too large: {len(body)} bytes")
@@ -191,9 +209,27 @@ class Codec:
             DecodeError: they are none.
             NotEncodable: the type has no form on the wire.
         """
-        if len(data) > self._most:
-            raise DecodeError("$", f"{len(data)} bytes are more than one value may have")
+        size = len(data)
+        if kind is Any and size > LEAST and data[0] == EXTENSION and data[1] == size - 3:
+            # As below, in one piece: a message of up to 255 bytes.
+            header, decode = self._latest[data[3]]
+            if header and data[2] == MESSAGE and data.startswith(header, 3) and size < self._most:
+                try:
+                    return decode(data[3 + len(header) :])
+                except DECODING_FAULTS as error:
+                    blame_bytes(error)
+        if size > self._most:
+            raise DecodeError("$", f"{size} bytes are more than one value may have")
         return decode_or_blame(data, self._kind(kind)[1])
+
+    def _head(self, known: _Type, size: int) -> bytes:
+        """What precedes a body of that size in a value; b"": it is not to be had so easily."""
+        whole = len(known.header) + size
+        # (Of 1, 2, 4, 8 and 16 bytes msgpack has extensions of their own.)
+        if not 16 < whole < 256 or size > self._max_size:
+            return b""
+        head = known.heads[size] = bytes([EXTENSION, whole, MESSAGE]) + known.header
+        return head
 
     def _kind(self, kind: Any) -> tuple[Encode, Decode]:
         found = self._kinds.get(kind)

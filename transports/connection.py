@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 
 import trio
 
@@ -31,6 +32,10 @@ class Frames:
         self.stream = stream
         self._decoder = FrameDecoder(max_frame)
         self._read: list[bytes] = []
+        self.unwritten = b""
+        """What `write_now` could not write: the rest of a frame, and more."""
+        self.is_direct = isinstance(stream, trio.SocketStream)
+        """Whether `write_now` is possible."""
 
     def allow(self, max_frame: int) -> None:
         """Take payloads of that many bytes from now on."""
@@ -75,10 +80,24 @@ class Frames:
         Raises:
             Broken: the connection has ended.
         """
+        data = self.unwritten + b"".join(map(encode_frame, payloads))
+        self.unwritten = b""
         try:
-            await self.stream.send_all(b"".join(map(encode_frame, payloads)))
+            await self.stream.send_all(data)
         except _ENDED as error:
             raise Broken(_text(error)) from error
+
+    def write_now(self, payloads: list[bytes]) -> bool:
+        """Write frames without waiting, while no `write` is under way; False: some are left."""
+        assert isinstance(self.stream, trio.SocketStream)
+        data = b"".join(map(encode_frame, payloads))
+        try:
+            done = os.write(self.stream.socket.fileno(), data)
+        except OSError:
+            # No room; or there is no connection any more, as `write` will find.
+            done = 0
+        self.unwritten = data[done:]
+        return not self.unwritten
 
     async def part(self, payloads: list[bytes], within: float) -> None:
         """Write the last frames, and let the peer read them: at most `within` seconds.

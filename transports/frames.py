@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import struct
+from collections.abc import Sequence
 from typing import Final
 
 import attrs
@@ -23,6 +24,7 @@ ACK: Final = 5
 PING: Final = 6
 PONG: Final = 7
 CLOSE: Final = 8
+BATCH: Final = 9
 
 MAGIC: Final = b"TRPR"
 VERSION: Final = 1
@@ -33,10 +35,15 @@ MOST_RANGES: Final = 64
 LEAST_FRAME: Final = 2048
 #: Messages that a peer may grant. What it does not accept is kept here, so there is an end to it.
 MOST_WINDOW: Final = 1 << 20
+#: Messages in one BATCH.
+MOST_IN_BATCH: Final = 256
 _MOST_64: Final = (1 << 64) - 1
 _MOST_32: Final = (1 << 32) - 1
 
 DATA_HEADER: Final = struct.Struct(">BBQ")
+#: As of a DATA; and then what a msgpack array with a length of 16 bits begins with.
+BATCH_HEADER: Final = struct.Struct(">BBQBH")
+ARRAY_16: Final = 0xDC
 _PREFIX: Final = struct.Struct(">B4sH")
 _HELLO: Final = struct.Struct(">QQQQQIIB")
 _ACK: Final = struct.Struct(">BBQQB")
@@ -136,7 +143,7 @@ def kind(frame: bytes) -> int:
     """
     if not frame:
         raise DecodeError("$", "a frame without a kind")
-    if not HELLO <= frame[0] <= CLOSE:
+    if not HELLO <= frame[0] <= BATCH:
         raise DecodeError("$", f"no frame is of kind {frame[0]}")
     return frame[0]
 
@@ -241,6 +248,33 @@ def decode_data(frame: bytes) -> tuple[int, bool]:
     if charged > 1 or not sequence:
         raise DecodeError("$", f"a DATA with charged {charged} and sequence {sequence}")
     return sequence, charged == 1
+
+
+def encode_batch(charged: bool, sequence: int, payloads: Sequence[bytes]) -> bytes:
+    """The frame of a BATCH; `sequence` is that of the first. Each payload is one msgpack value."""
+    head = BATCH_HEADER.pack(BATCH, charged, sequence, ARRAY_16, len(payloads))
+    return head + b"".join(payloads)
+
+
+def decode_batch(frame: bytes) -> tuple[int, bool, int]:
+    """First sequence, charged and how many; the payloads, as an array, follow `DATA_HEADER`.
+
+    Not looked at is whether the array has as many elements.
+
+    Raises:
+        DecodeError: it ends within its header, or a field of that is not in its range.
+    """
+    try:
+        _, charged, sequence, array, count = BATCH_HEADER.unpack_from(frame)
+    except struct.error as error:
+        raise DecodeError("$", f"a BATCH of {len(frame)} bytes ends within its header") from error
+    if charged > 1 or not sequence or array != ARRAY_16 or not 2 <= count <= MOST_IN_BATCH:
+        raise DecodeError(
+            "$", f"a BATCH with charged {charged}, sequence {sequence}, array {array} of {count}"
+        )
+    if sequence + count > _MOST_64:
+        raise DecodeError("$", f"a BATCH of {count} from {sequence} on")
+    return sequence, charged == 1, count
 
 
 def encode_ack(ack: Ack) -> bytes:

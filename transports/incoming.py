@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from math import inf
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from actors import (
     ActorFailed,
@@ -123,8 +123,12 @@ class RemoteWatcher:
 class Incoming:
     """The receiving side of a link, for the life of one session."""
 
+    in_place: ClassVar[bool] = True
+    """Whether messages may be put into mailboxes without `_put`, where that has nothing to do."""
+
     def __init__(self, node: Node, peer: str, session: Session, outgoing: Outgoing) -> None:
         self._node = node
+        self._decode = node.codec.decode_value
         self._peer = peer
         self._session = session
         self._outgoing = outgoing
@@ -137,35 +141,68 @@ class Incoming:
         """Messages delivered so far."""
 
     def deliver(self, delivery: Delivery) -> None:
-        """Take one payload of the session.
+        """Take what the session has delivered.
 
         Raises:
             DecodeError: it is no envelope; the connection is to be closed.
         """
-        sequence = delivery.sequence
+        sequence, count = delivery.sequence, delivery.count
         try:
-            message = envelope.decode(delivery.payload)
-            if delivery.charged is not isinstance(
-                message, envelope.Tell | envelope.Asked | envelope.Publish | envelope.Streamed
-            ):
-                raise DecodeError("$", f"{type(message).__name__}: wrongly charged")
+            if count == 1:
+                messages = [envelope.decode(delivery.payload)]
+            else:
+                messages = envelope.decode_many(delivery.payload, count)
+            for message in messages:
+                if (message.__class__ in envelope.CHARGED) is not delivery.charged:
+                    raise DecodeError("$", f"{type(message).__name__}: wrongly charged")
+            if not delivery.charged:
+                for message in messages:
+                    self._hear(message)
         except DecodeError:
             # It is not written again: nothing of it would be better the next time.
-            self.accepted(sequence)
+            self.accepted(sequence, count)
             raise
+        if delivery.charged:
+            self.received += count
+            self._take(messages, sequence)
+        else:
+            self.accepted(sequence, count, lazily=True)
+
+    def _take(self, messages: list[Any], sequence: int) -> None:
+        """Put messages into mailboxes; those that follow one another there are accepted at once."""
+        first = sequence
+        end = sequence + len(messages)
+        lazily = True
+        cells: dict[str, Cell | None] = {}
+        try:
+            for message in messages:
+                kind = message.__class__
+                if kind is envelope.Tell:
+                    lazily = False
+                    is_in = self._tell(message, sequence, cells)
+                elif kind is envelope.Publish:
+                    lazily = False
+                    self._publish(message)
+                    is_in = True
+                else:
+                    is_in = self._asked(message, sequence, len(messages) == 1)
+                if not is_in:
+                    if first < sequence:
+                        self.accepted(first, sequence - first)
+                    first = sequence + 1
+                sequence += 1
+        except DecodeError:
+            self.accepted(first, end - first)
+            raise
+        if first < sequence:
+            # The reply to an ask will soon tell the peer as well.
+            self.accepted(first, sequence - first, lazily)
+
+    def _hear(self, message: Any) -> None:
+        """Take what is no message for an actor."""
         match message:
-            case envelope.Tell():
-                self.received += 1
-                self._tell(message, sequence)
-                return
-            case envelope.Asked():
-                self.received += 1
-                self._asked(message, sequence)
-                return
-            case envelope.Streamed():
-                self.received += 1
-                self._asked(message, sequence)
-                return
+            case envelope.Replied():
+                self._outgoing.replied(message)
             case envelope.Item():
                 self._outgoing.item(message)
             case envelope.StreamEnded():
@@ -174,11 +211,6 @@ class Incoming:
                 sink = self._answers.get(message.number)
                 if isinstance(sink, RemoteSink) and message.items > 0:
                     sink.grant(message.items)
-            case envelope.Publish():
-                self.received += 1
-                self._publish(message)
-            case envelope.Replied():
-                self._outgoing.replied(message)
             case envelope.Refused():
                 self._outgoing.refused(message)
             case envelope.Cancelled():
@@ -201,33 +233,40 @@ class Incoming:
                 self._node.probe(message.chain)
             case _:
                 self._node.directory.heard(self._peer, message)
-        self.accepted(sequence)
 
-    def accepted(self, sequence: int) -> None:
-        """Acknowledge it, unless the session is over."""
+    def accepted(self, sequence: int, count: int = 1, lazily: bool = False) -> None:
+        """Acknowledge messages, unless the session is over; lazily: with what is said next."""
         if not self._over:
-            self._session.accepted(sequence)
-            self._node.wake(self._peer)
+            self._session.accepted(sequence, count, lazily)
+            if not lazily:
+                self._node.wake(self._peer)
 
     def _find(self, path: str) -> Cell | None:
         return self._node.system._find(Address("actor", self._node.system.name, path))
 
     # -- messages
 
-    def _tell(self, message: envelope.Tell, sequence: int) -> None:
+    def _tell(self, message: envelope.Tell, sequence: int, cells: dict[str, Cell | None]) -> bool:
+        """As `_put`. cells: those that were found for the messages before it."""
+        target = message.target
         try:
-            item = self._node.codec.decode_value(message.body)
+            item = self._decode(message.body)
         except DecodeError as error:
-            log.warning("from node %s to %s: %s", self._peer, message.target, error)
-            self.accepted(sequence)
-            self._dead(message.target, message.body, DeadLetterReason.UNREADABLE)
-            return
-        cell = self._find(message.target)
+            log.warning("from node %s to %s: %s", self._peer, target, error)
+            self._dead(target, message.body, DeadLetterReason.UNREADABLE)
+            return True
+        try:
+            cell = cells[target]
+        except KeyError:
+            cell = cells[target] = self._find(target)
         if cell is None:
-            self.accepted(sequence)
-            self._dead(message.target, item, DeadLetterReason.NO_ACTOR)
-        else:
-            self._put(cell, item, sequence)
+            self._dead(target, item, DeadLetterReason.NO_ACTOR)
+            return True
+        queue = cell._queue
+        if queue is not None and self.in_place and cell.told_in_place and len(queue) < cell._room:
+            queue.append(item)
+            return True
+        return self._put(cell, item, sequence)
 
     def _dead(self, target: str, message: object, reason: DeadLetterReason) -> None:
         dispatcher = self._node.dispatcher
@@ -238,19 +277,24 @@ class Incoming:
         dispatcher.counters.at_the_door += 1
         dispatcher.dead_letters.add(ref, message, reason)
 
-    def _put(self, cell: Cell, item: object, sequence: int) -> None:
-        waits = cell._traits.cls.mailbox.overflow == "reject"
-        if cell._idle or cell._has_room() or cell._closed() or not waits:
-            if isinstance(item, Ask):
-                cell._put_ask(item)
+    def _put(self, cell: Cell, item: object, sequence: int) -> bool:
+        """Put it into a mailbox; False: it waits for room there, and is accepted later."""
+        if (
+            cell._idle
+            or cell._has_room()
+            or cell._closed()
+            or cell._traits.cls.mailbox.overflow != "reject"
+        ):
+            if item.__class__ is Ask:
+                cell._put_ask(item)  # type: ignore[arg-type]
             else:
                 cell.tell(item)
-            self.accepted(sequence)
-            return
+            return True
         if isinstance(item, Ask):
             item.where = "waiting for room there"
         cell._rare_part().senders[Parked(self, cell, item, sequence)] = None
         cell._plain = None
+        return False
 
     def no_actor(self, cell: Cell, item: object, reason: DeadLetterReason) -> None:
         """The actor stopped before a message had room in its mailbox."""
@@ -262,7 +306,10 @@ class Incoming:
         else:
             cell._dispatcher.dead_letters.add(cell, item, reason)
 
-    def _asked(self, message: envelope.Asked | envelope.Streamed, sequence: int) -> None:
+    def _asked(
+        self, message: envelope.Asked | envelope.Streamed, sequence: int, alone: bool
+    ) -> bool:
+        """As `_put`, of what is asked; alone: nothing came with it."""
         node = self._node
         counters = node.dispatcher.counters
         cell = self._find(message.target)
@@ -272,14 +319,12 @@ class Incoming:
             counters.at_the_door += 1
             counters.rejected += 1
             self._refuse(message.number, "unreadable", str(error))
-            self.accepted(sequence)
-            return
+            return True
         if cell is None:
             counters.at_the_door += 1
             counters.rejected += 1
             self._refuse(message.number, "stopped", "no actor lives at that address")
-            self.accepted(sequence)
-            return
+            return True
         if isinstance(message, envelope.Streamed):
             ask = Ask(item, None, cell, inf, None)
             sink = RemoteSink(self, message.number, message.credit, ask)
@@ -288,10 +333,17 @@ class Incoming:
             now = node.dispatcher.timers.clock()
             end = inf if message.remaining is None else now + message.remaining
             ask = Ask(item, None, cell, end, message.remaining)
-            self._answers[message.number] = Answer(self, message.number, ask)
-        self._put(cell, ask, sequence)
+            answer = self._answers[message.number] = Answer(self, message.number, ask)
+            # A plain handler cannot wait, so it runs right here, and no task has to be switched.
+            # (Of many, the dispatcher gives way to others in time.)
+            if alone and cell.told_in_place and node.dispatcher.handle_now(cell, ask):
+                if ask.value is not PENDING:
+                    self.answered(answer)
+                return True
+        is_in = self._put(cell, ask, sequence)
         if message.asker and ask.value is PENDING:
             node.probe((message.asker, str(cell)))
+        return is_in
 
     def _refuse(self, number: int, kind: str, text: str, **more: Any) -> None:
         self._outgoing.control(envelope.Refused(number, kind, plain(text), **more))
@@ -300,6 +352,12 @@ class Incoming:
         """An actor has answered, or will not."""
         if self._answers.pop(answer.number, None) is None or self._over:
             return
+        self._answer(answer)
+        if not self._answers:
+            # Nothing will follow soon with which it could be joined.
+            self._outgoing.write_now()
+
+    def _answer(self, answer: Answer) -> None:
         value = answer.ask.value
         if value.__class__ is not Raised:
             kind = reply_type(type(answer.ask.message))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Iterator
+from math import inf
 from typing import TYPE_CHECKING
 
 import trio
@@ -36,7 +37,13 @@ class Link:
         self.peer = peer
         self.session = session
         self.outgoing = Outgoing(
-            node, peer, session, self.wake, node.limits.per_target, node.limits.outbox
+            node,
+            peer,
+            session,
+            self.wake,
+            self.write_now,
+            node.limits.per_target,
+            node.limits.outbox,
         )
         self.incoming = node.new_incoming(peer, session, self.outgoing)
         self.up = False
@@ -44,11 +51,50 @@ class Link:
         self.fence = 0
         self.down_since = node.dispatcher.timers.clock()
         self._wakes = trio.Event()
+        self._reading = False
+        # The connection, while its writer waits; and that wait.
+        self._direct: Frames | None = None
+        self._pause = trio.CancelScope()
+        self._pause_until = inf
         self._scope: trio.CancelScope | None = None
 
     def wake(self) -> None:
         """There is something to write."""
-        self._wakes.set()
+        if not self._reading:
+            self._wakes.set()
+
+    def write_now(self) -> None:
+        """There is something to write that is not to wait for the writer's turn.
+
+        Only where the writer has nothing to do, and the operating system takes it at once.
+        """
+        connection = self._direct
+        if connection is None or self._reading:
+            self.wake()
+            return
+        now = self.node.dispatcher.timers.clock()
+        session = self.session
+        self.outgoing.unwritten = 0
+        written = session.outgoing(now)
+        if written and not connection.write_now(written):
+            self._direct = None
+        if self._direct is None or session.state is State.CLOSED:
+            self._wakes.set()
+            return
+        at = session.wake_at(now)
+        if at < self._pause_until:
+            self._pause_until = at
+            self._pause.deadline = self.node.system.env.until(at)
+
+    def write_now_if_urgent(self) -> None:
+        """After something was read."""
+        now = self.node.dispatcher.timers.clock()
+        at = self.session.wake_at(now)
+        if at <= now:
+            self.write_now()
+        elif at < self._pause_until:
+            self._pause_until = at
+            self._pause.deadline = self.node.system.env.until(at)
 
     def is_busy(self) -> bool:
         """Whether a connection is used or made."""
@@ -192,19 +238,24 @@ class Link:
         while True:
             payloads = await connection.read_some()
             self._check_current(scope)
+            now = clock()
             # Of a large frame on a slow network nothing but parts may come for a long time.
-            session.heard(clock())
-            for payload in payloads:
-                for delivery in session.received(payload, clock()):
-                    incoming.deliver(delivery)
-            outgoing.acknowledged()
+            session.heard(now)
+            # What is said meanwhile is joined.
+            self._reading = True
+            try:
+                for payload in payloads:
+                    for delivery in session.received(payload, now):
+                        incoming.deliver(delivery)
+                outgoing.acknowledged()
+            finally:
+                self._reading = False
             if session.peer_closing:
                 # It is being left: what waits here for its window will not be sent any more.
                 session.close()
-            self.wake()
+            self.write_now_if_urgent()
             if session.state is State.CLOSED:
                 raise Broken("the session is closed")
-            await trio.lowlevel.checkpoint()
 
     async def _write(self, connection: Frames, scope: trio.CancelScope) -> None:
         clock = self.node.dispatcher.timers.clock
@@ -212,15 +263,22 @@ class Link:
         while True:
             self._check_current(scope)
             now = clock()
-            if written := session.outgoing(now):
+            self.outgoing.unwritten = 0
+            written = session.outgoing(now)
+            if written or connection.unwritten:
                 await connection.write(written)
                 continue
             if session.state is State.CLOSED:
                 raise Broken("the session is closed")
             self._wakes = trio.Event()
             at = session.wake_at(now)
-            with trio.CancelScope(deadline=self.node.system.env.until(at)):
-                await self._wakes.wait()
+            try:
+                self._direct = connection if connection.is_direct else None
+                self._pause_until = at
+                with trio.CancelScope(deadline=self.node.system.env.until(at)) as self._pause:
+                    await self._wakes.wait()
+            finally:
+                self._direct = None
 
     async def _listen(self, connection: Frames, scope: trio.CancelScope) -> None:
         """End a connection on which nothing is heard. (Its writer may be stuck in a write.)"""

@@ -68,9 +68,9 @@ class Limits:
         ValueError: one is not above 0.
     """
 
-    window: int = attrs.field(default=1024, validator=_positive)
-    per_target: int = attrs.field(default=256, validator=_positive)
-    outbox: int = attrs.field(default=1024, validator=_positive)
+    window: int = attrs.field(default=4096, validator=_positive)
+    per_target: int = attrs.field(default=1024, validator=_positive)
+    outbox: int = attrs.field(default=4096, validator=_positive)
     max_message: int = attrs.field(default=1 << 24, validator=_positive)
     handshake_within: float = attrs.field(default=5.0, validator=_positive)
     lost_after: float = attrs.field(default=10.0, validator=_positive)
@@ -262,7 +262,8 @@ class Node:
         """
         if self.leaving:
             raise SystemClosed(self.name)
-        return self.link_still(peer)
+        link = self._links.get(peer)
+        return None if link is None else link.outgoing
 
     def link_still(self, peer: str) -> Outgoing | None:
         """The same while the system is being left: for those who take something back."""

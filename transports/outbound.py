@@ -10,25 +10,40 @@ from collections.abc import Iterable
 from math import inf
 
 from transports.errors import DecodeError, WindowFull
-from transports.frames import DATA, DATA_HEADER, Ack
+from transports.frames import (
+    BATCH,
+    DATA,
+    DATA_HEADER,
+    MOST_IN_BATCH,
+    Ack,
+    encode_batch,
+)
+from transports.inbound import HEADER_SIZE, Delivery
 from transports.ranges import among
 
 
 class Outbound:
     """Messages by sequence, each kept as its frame until the peer has accepted it.
 
+    Of several that are sent before something is written, those that are charged, or not, alike are
+    one frame, a BATCH of at most `most` bytes.
     `window` is the peer's, 0 until it is known. `due` says that there are frames to write.
     """
 
-    def __init__(self, resend_after: float, resend_at_most: float) -> None:
+    def __init__(self, resend_after: float, resend_at_most: float, most: int = 1 << 16) -> None:
         self.window = 0
         self.resend_at = inf
         self.last = 0
         self._resend_after = resend_after
         self._resend_at_most = resend_at_most
         self._wait = resend_after
+        self._most = most
         self._frames: dict[int, bytes] = {}
-        self._charged = 0
+        # The last ones, which are in no frame yet.
+        self._run: list[bytes] = []
+        self._run_charged = False
+        self._run_size = 0
+        self.charged = 0
         self._acknowledged: list[int] = []
         self._written = 0
         self._next = 1
@@ -38,12 +53,12 @@ class Outbound:
 
     def __len__(self) -> int:
         """Messages that the peer has not accepted."""
-        return len(self._frames)
+        return len(self._frames) + len(self._run)
 
     @property
     def has_credit(self) -> bool:
         """Whether the peer's window has room for a charged message."""
-        return self._charged < self.window
+        return self.charged < self.window
 
     @property
     def due(self) -> bool:
@@ -57,21 +72,53 @@ class Outbound:
             WindowFull: it is charged, and there is no credit.
         """
         if charged:
-            if self._charged >= self.window:
+            if self.charged >= self.window:
                 raise WindowFull(self.window)
-            self._charged += 1
+            self.charged += 1
+        self._run_size += len(payload)
+        run = self._run
+        if run and (
+            charged is not self._run_charged
+            or self._run_size > self._most
+            or len(run) >= MOST_IN_BATCH
+        ):
+            self._end_run()
+            self._run_size = len(payload)
+            run = self._run
+        self._run_charged = charged
+        run.append(payload)
         self.last = number = self.last + 1
-        self._frames[number] = DATA_HEADER.pack(DATA, charged, number) + payload
         return number
+
+    def _end_run(self) -> None:
+        """Make a frame of the last ones."""
+        run = self._run
+        if not run:
+            return
+        last = self.last
+        if len(run) == 1:
+            self._frames[last] = DATA_HEADER.pack(DATA, self._run_charged, last) + run[0]
+        else:
+            first = last - len(run) + 1
+            frame = encode_batch(self._run_charged, first, run)
+            self._frames.update(dict.fromkeys(range(first, last + 1), frame))
+        self._run = []
+        self._run_size = 0
 
     def write(self, now: float) -> Iterable[bytes]:
         """The frames that are due, in order."""
-        due = range(self._next, self.last + 1)
-        if due:
-            self._written = self.last
-            self._next = self.last + 1
+        self._end_run()
+        found = []
+        number, last = self._next, self.last
+        if number <= last:
+            self._written = last
+            self._next = last + 1
             self.start_timer(now)
-        return map(self._frames.__getitem__, due)
+        while number <= last:
+            frame = self._frames[number]
+            found.append(frame)
+            number = last_of(frame) + 1
+        return found
 
     def start_timer(self, now: float) -> None:
         """Something was written of which the peer has to say that it has it."""
@@ -127,12 +174,15 @@ class Outbound:
             self._free(among(self._frames, ack.ranges))
 
     def _free(self, numbers: Iterable[int]) -> None:
+        pop, append = self._frames.pop, self._acknowledged.append
+        charged = 0
         for number in numbers:
-            frame = self._frames.pop(number, None)
+            frame = pop(number, None)
             # An ACK repeats what those before it have said.
             if frame is not None:
-                self._charged -= frame[1]
-                self._acknowledged.append(number)
+                charged += frame[1]
+                append(number)
+        self.charged -= charged
 
     def acknowledged(self) -> list[int]:
         """The sequences accepted since the last call, in the order in which the peer said so."""
@@ -141,7 +191,24 @@ class Outbound:
 
     def lost(self) -> list[tuple[int, bytes, bool]]:
         """Sequence, payload and charged of what was not accepted, in order; it is forgotten."""
-        start = DATA_HEADER.size
-        left = [(number, frame[start:], frame[1] == 1) for number, frame in self._frames.items()]
+        self._end_run()
+        left = []
+        of: bytes | None = None
+        payloads: list[bytes] = []
+        for number, frame in self._frames.items():
+            if frame is not of:
+                of = frame
+                payloads = Delivery(0, frame[HEADER_SIZE:], True, count_of(frame)).payloads()
+            left.append((number, payloads[number - last_of(frame) - 1], frame[1] == 1))
         self._frames.clear()
         return left
+
+
+def count_of(frame: bytes) -> int:
+    """How many messages are in a DATA or BATCH that was made here."""
+    return int.from_bytes(frame[11:13]) if frame[0] == BATCH else 1
+
+
+def last_of(frame: bytes) -> int:
+    """The last sequence of a DATA or BATCH that was made here."""
+    return int.from_bytes(frame[2:10]) + count_of(frame) - 1

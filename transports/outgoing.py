@@ -39,13 +39,15 @@ if TYPE_CHECKING:
     from transports.remote_ref import RemoteRef
     from transports.session import Session
 
-STARTED: Final = ("sent", "acknowledged")
+AT_ONCE: Final = 64
+"""Messages that are written without waiting for more."""
 
 
 class Outgoing:
     """The sending side of a link, of one session after another.
 
-    session: what carries it. wake: called when there is something to write. per_target: messages
+    session: what carries it. wake: called when there is something to write;
+    write_now: it is not to wait. per_target: messages
     for one receiver that may be on the way. capacity: messages that may wait for the window.
     """
 
@@ -55,14 +57,18 @@ class Outgoing:
         peer: str,
         session: Session,
         wake: Callable[[], None],
+        write_now: Callable[[], None],
         per_target: int,
         capacity: int,
     ) -> None:
         self.node = node
         self.peer = peer
         self.session = session
+        self._counters = node.dispatcher.counters
         self.per_target = per_target
         self._wake = wake
+        self.write_now = write_now
+        self.unwritten = 0
         self._capacity = capacity
         self._on_the_way: dict[str, int] = {}
         self._doors: dict[str, tuple[ActorRef, OrderedDict[Any, bytes]]] = {}
@@ -80,23 +86,41 @@ class Outgoing:
 
     # -- messages
 
-    def tell(self, ref: ActorRef, message: object) -> bool:
+    def tell(self, ref: RemoteRef, message: object) -> bool:
         """Send a message; False: there is no room for it now.
 
         Raises:
             NotEncodable: it is none that can be sent.
         """
-        payload = envelope.Tell(ref.address.path, self.node.codec.encode_value(message))
-        if not self._has_room(str(ref)):
-            return False
-        self._post(envelope.encode(payload), Sent(ref, message, None))
+        payload = ref.encode_tell(self.node.codec.encode_value(message))
+        target = ref.text
+        # What follows is _has_room and _post, without the calls.
+        on_the_way = self._on_the_way
+        count = on_the_way.get(target, 0)
+        if self._doors or self._queue or count >= self.per_target or self.session.credit < 1:
+            if not self._has_room(target):
+                return False
+            self._post(payload, Sent(target, ref, message))
+            return True
+        on_the_way[target] = count + 1
+        counters = self._counters
+        counters.at_the_door += 1
+        counters.outbox += 1
+        self._sent[self.session.send(payload)] = Sent(target, ref, message, None, True)
+        self.unwritten = unwritten = self.unwritten + 1
+        if unwritten == 1:
+            self._wake()
+        elif unwritten >= AT_ONCE:
+            self.unwritten = 1
+            self.write_now()
         return True
 
     def publish(self, ref: ActorRef, topic: str, body: bytes, message: object) -> bool:
         """Send what is published to a topic, once for all its subscribers there."""
-        if not self._has_room(str(ref)):
+        target = str(ref)
+        if not self._has_room(target):
             return False
-        self._post(envelope.encode(envelope.Publish(topic, body)), Sent(ref, message, None))
+        self._post(envelope.encode(envelope.Publish(topic, body)), Sent(target, ref, message))
         return True
 
     def ask(self, ref: RemoteRef, ask: Ask) -> None:
@@ -132,12 +156,13 @@ class Outgoing:
         return self._on_the_way.get(str(ref), 0)
 
     def _has_room(self, target: str) -> bool:
-        waiting = self._doors.get(target)
-        return (
-            self._on_the_way.get(target, 0) < self.per_target
-            and len(self._queue) < self._capacity
-            and not (waiting is not None and waiting[1])
-        )
+        if (
+            self._on_the_way.get(target, 0) >= self.per_target
+            or len(self._queue) >= self._capacity
+        ):
+            return False
+        waiting = self._doors.get(target) if self._doors else None
+        return waiting is None or not waiting[1]
 
     def _post_ask(self, ref: RemoteRef, ask: Ask, body: bytes) -> None:
         now = self.node.dispatcher.timers.clock()
@@ -156,16 +181,31 @@ class Outgoing:
             asked = envelope.Streamed(number, ref.address.path, channel.size, asker, body)
         else:
             asked = envelope.Asked(number, ref.address.path, remaining, asker, body)
-        self._post(envelope.encode(asked), Sent(ref, ask.message, ask))
+        self._post(envelope.encode(asked), Sent(str(ref), ref, ask.message, ask))
+        if len(self._asks) == 1:
+            # Nobody else waits, with whose asks it could be joined.
+            self.write_now()
 
     def _post(self, payload: bytes, sent: Sent) -> None:
         counters = self.node.dispatcher.counters
         counters.at_the_door += 1
         counters.outbox += 1
-        target = str(sent.ref)
+        target = sent.target
         self._on_the_way[target] = self._on_the_way.get(target, 0) + 1
-        self._queue.append((payload, sent))
-        self.flush()
+        session = self.session
+        if self._queue or session.credit < 1:
+            self._queue.append((payload, sent))
+            self.flush()
+            return
+        number = session.send(payload)
+        sent.written = True
+        self._sent[number] = sent
+        self.unwritten += 1
+        if self.unwritten == 1:
+            self._wake()
+        elif self.unwritten >= AT_ONCE:
+            self.unwritten = 1
+            self.write_now()
 
     def next_number(self) -> int:
         """For what the peer is to answer."""
@@ -189,8 +229,8 @@ class Outgoing:
     def flush(self) -> None:
         """Hand to the session what its window has room for."""
         session = self.session
-        while (
-            session.may_send and self._queue and (session.has_credit or self._queue[0][1] is None)
+        while self._queue and (
+            session.credit > 0 or (session.may_send and self._queue[0][1] is None)
         ):
             payload, sent = self._queue.popleft()
             number = session.send(payload, charged=sent is not None)
@@ -211,18 +251,22 @@ class Outgoing:
     def acknowledged(self) -> None:
         """The peer has accepted messages: they are in their mailboxes there."""
         counters = self.node.dispatcher.counters
-        for number in self.session.acknowledged():
+        numbers = self.session.acknowledged()
+        done = 0
+        for number in numbers:
             sent = self._sent.pop(number, None)
-            if sent is None:
-                continue
-            counters.outbox -= 1
-            counters.delivered += 1
-            self._forget(sent)
-        self.flush()
-        self._open_doors()
+            if sent is not None:
+                done += 1
+                self._forget(sent)
+        counters.outbox -= done
+        counters.delivered += done
+        if self._queue or self._leaving:
+            self.flush()
+        if self._doors:
+            self._open_doors()
 
     def _forget(self, sent: Sent) -> None:
-        target = str(sent.ref)
+        target = sent.target
         left = self._on_the_way[target] - 1
         if left:
             self._on_the_way[target] = left
@@ -249,7 +293,7 @@ class Outgoing:
             if isinstance(waiter, Ask):
                 self._post_ask(ref, waiter, encoded)  # type: ignore[arg-type]
                 continue
-            self._post(encoded, Sent(ref, waiter.message, None))
+            self._post(encoded, Sent(target, ref, waiter.message))
             waiter.resolve()
 
     def _close_doors(self, down: NodeDown) -> None:

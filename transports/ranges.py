@@ -52,6 +52,15 @@ class Ranges:
             lasts.insert(place, number)
         return True
 
+    def add_run(self, first: int, last: int) -> bool:
+        """Add all of these; False if one of them was there."""
+        firsts = self._firsts
+        if first == self.below + 1 and not (firsts and firsts[0] <= last + 1):
+            self.below = last
+            return True
+        added = [self.add(number) for number in range(first, last + 1)]
+        return all(added)
+
     def part(self, start: int, most: int) -> tuple[tuple[int, int], ...]:
         """At most `most` of the ranges, in order, from the one of index `start`."""
         end = start + most

@@ -21,9 +21,11 @@ from actors import (
 )
 from actors.address import Address
 from actors.ask import Ask
+from actors.threads import current_thread
 from actors.timers import check_seconds
 from actors.waiting import PENDING, Waiter
 from actors.watching import notify, take_back
+from transports import envelope
 from transports.errors import NotEncodable
 from transports.streaming import open_channel
 
@@ -56,17 +58,29 @@ class RemoteRef(ActorRef):
     Links (`context.link`) reach actors of the same node only.
     """
 
-    __slots__ = ("__weakref__", "_address", "_node", "_rare")
+    __slots__ = ("__weakref__", "_address", "_node", "_rare", "_tell_head", "text")
 
     def __init__(self, node: Node, address: Address) -> None:
         self._node = node
         self._address = address
+        self.text = str(address)
+        self._tell_head: bytes | None = None
         # Under this name the search of cycles, and a watcher that ends, look for it.
         self._rare: Watchers | None = None
 
     @property
     def address(self) -> Address:
         return self._address
+
+    def __str__(self) -> str:
+        return self.text
+
+    def encode_tell(self, body: bytes) -> bytes:
+        """The envelope of a message for this actor."""
+        head = self._tell_head
+        if head is None:
+            head = self._tell_head = envelope.tell_head(self._address.path)
+        return envelope.tell(head, self._address.path, body)
 
     def tell(self, message: object) -> None:
         node = self._node
@@ -82,7 +96,8 @@ class RemoteRef(ActorRef):
 
     async def send(self, message: object) -> None:
         node = self._node
-        node.dispatcher.check_thread("send")
+        if current_thread() != node.dispatcher.thread:
+            node.dispatcher.refuse_thread("send")
         await trio.lowlevel.checkpoint_if_cancelled()
         link = node.link(self._address.node)
         if link is None:

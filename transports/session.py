@@ -15,12 +15,19 @@ from typing import Final
 from transports import frames
 from transports.errors import DecodeError, WrongState
 from transports.failure_detector import PhiAccrual
-from transports.frames import DATA, DATA_HEADER, Hello
+from transports.frames import BATCH, BATCH_HEADER, DATA, DATA_HEADER, Hello
 from transports.handshake import Agreed
 from transports.inbound import Delivery, Inbound
 from transports.outbound import Outbound
 
 __all__ = ["TABLE", "Delivery", "Event", "Session", "State"]
+
+
+ACK_WITHIN: Final = 0.01
+"""Seconds that an ACK may wait for something to go with."""
+
+MOST_OF_BATCH: Final = 1 << 16
+"""Bytes that are joined in one frame."""
 
 
 class State(enum.Enum):
@@ -123,12 +130,14 @@ class Session:
         self._closing = self._peer_closing = self._close_written = False
         self._enter(State.NEW)
 
-        self._out = Outbound(resend_after, resend_at_most)
+        most = min(MOST_OF_BATCH, max_frame - BATCH_HEADER.size)
+        self._out = Outbound(resend_after, resend_at_most, most)
         self._in = Inbound(window)
         self._detector = PhiAccrual(heartbeat)
         self._ping_at = inf
         self._pings = 0
         self._pong: int | None = None
+        self._ack_at = inf
 
     # -- state
 
@@ -148,9 +157,9 @@ class Session:
         return self._out.has_credit
 
     @property
-    def may_send(self) -> bool:
-        """Whether `send` is possible: it is neither closing nor closed."""
-        return self._may_send and not self._closing
+    def credit(self) -> int:
+        """How many charged messages can be sent now."""
+        return self._out.window - self._out.charged if self.may_send else 0
 
     @property
     def unacknowledged(self) -> int:
@@ -165,7 +174,9 @@ class Session:
     def _enter(self, state: State) -> None:
         self._state = state
         # Looked at for every message: an enum as a key of a dict is hashed in Python.
-        self._may_send = (state, Event.SEND) in TABLE
+        self._takes = (state, Event.SEND) in TABLE
+        self.may_send = self._takes and not self._closing
+        """Whether `send` is possible: it is neither closing nor closed."""
         self._may_accept = (state, Event.ACCEPT) in TABLE
         self._connected = state is State.CONNECTED
 
@@ -242,6 +253,7 @@ class Session:
         """
         self._advance(Event.CLOSE)
         self._closing = True
+        self.may_send = False
 
     def lost(self) -> list[tuple[int, bytes, bool]]:
         """Close it, since the peer's process is gone: what it has not accepted, in order.
@@ -268,6 +280,8 @@ class Session:
     def send(self, payload: bytes, charged: bool = True) -> int:
         """Queue a message for `outgoing`; its sequence, from 1 up.
 
+        The payload is one msgpack value. Several that are sent before something is written are
+        joined: see `Delivery.payloads`.
         A charged one counts against the peer's window until the peer has accepted it. Before the
         first connection there is no window, and only what is not charged can be queued.
 
@@ -277,7 +291,7 @@ class Session:
             WrongState: the session is closed, or closing.
         """
         if not self.may_send:
-            raise WrongState("closing" if self._may_send else self._state.value, Event.SEND.value)
+            raise WrongState("closing" if self._takes else self._state.value, Event.SEND.value)
         if len(payload) > self._max_payload:
             raise ValueError(f"{len(payload)} bytes do not fit into a frame of {self._max_frame}")
         return self._out.send(payload, charged)
@@ -296,6 +310,7 @@ class Session:
             self._close_written = False
         if self._in.due:
             written.append(self._in.ack())
+            self._ack_at = inf
         if self._pong is not None:
             written.append(frames.encode_number(frames.PONG, self._pong))
             self._pong = None
@@ -322,9 +337,16 @@ class Session:
         """
         if not self._connected:
             return inf
-        if self._in.due or self._out.due or self._close_due:
+        if self.is_urgent:
             return now
-        return min(self._out.resend_at, self._ping_at)
+        return min(self._out.resend_at, self._ping_at, self._ack_at)
+
+    @property
+    def is_urgent(self) -> bool:
+        """Whether there is something to write that can wait for nothing."""
+        return (
+            self._in.urgent or self._out.due or self._pong is not None or bool(self._close_due)
+        )
 
     @property
     def silent_at(self) -> float:
@@ -351,9 +373,11 @@ class Session:
             self._advance(Event.RECEIVE)
             return []
         # First what comes by the thousand.
-        if frame and frame[0] == DATA:
+        if frame and (frame[0] == BATCH or frame[0] == DATA):
             deliveries = self._in.take(frame, self._peer_closing)
             self._detector.heard = now
+            if self._ack_at == inf:
+                self._ack_at = now + ACK_WITHIN
             return deliveries
         kind = frames.kind(frame)
         if kind == frames.ACK:
@@ -361,7 +385,7 @@ class Session:
         elif kind == frames.PING:
             self._pong = frames.decode_number(frame)
             # Repeats an ACK that was lost.
-            self._in.due = True
+            self._in.due = self._in.urgent = True
             # The peer's own rhythm: what answers ours would be a second one in between.
             self._detector.heartbeat(now)
         elif kind == frames.PONG:
@@ -378,16 +402,20 @@ class Session:
         self._detector.heard = now
         return []
 
-    def accepted(self, sequence: int) -> None:
-        """The message is in its mailbox, and may be acknowledged; in any order.
+    def accepted(self, sequence: int, count: int = 1, lazily: bool = False) -> None:
+        """`count` messages from this one on are in their mailboxes; in any order.
+
+        lazily: the ACK may wait for what is said next, up to ACK_WITHIN seconds.
 
         Raises:
-            ValueError: it was not delivered, or is accepted already.
+            ValueError: one was not delivered, or is accepted already.
             WrongState: there never was a connection.
         """
         if not self._may_accept:
             self._advance(Event.ACCEPT)
-        self._in.accept(sequence)
+        self._in.accept(sequence, count)
+        if not lazily:
+            self._in.urgent = True
 
     def _end_if_both_closed(self) -> None:
         if self._close_written and self._peer_closing:

@@ -26,7 +26,7 @@ def newest_first_behind_the_window() -> Iterable[Change]:
 
     def flush(self: Outgoing) -> None:
         session = self.session
-        while session.may_send and self._queue and session.has_credit:
+        while self._queue and session.credit > 0:
             payload, sent = self._queue.pop()
             number = session.send(payload, charged=sent is not None)
             if sent is not None:

@@ -11,24 +11,31 @@ import trio
 
 from tests.simulation.apps import Letters
 from tests.simulation.planting import Change, bug
-from transports.frames import DATA, DATA_HEADER, Hello, Reason, decode_data
+from transports.frames import BATCH, Hello, Reason, decode_batch, decode_data
 from transports.framing import HEADER, FrameDecoder
 from transports.handshake import Handshake
 from transports.inbound import HEADER_SIZE, Delivery, Inbound
 from transports.link import Frames, Link
-from transports.outbound import Outbound
+from transports.outbound import Outbound, count_of, last_of
 from transports.session import Session
 
 take = Inbound.take
 accept = Inbound.accept
 write = Outbound.write
+send_within = Outbound.send
 hello = Session.hello
 
 
-def accept_again(self: Inbound, sequence: int) -> None:
+def accept_again(self: Inbound, sequence: int, count: int = 1) -> None:
     """Of a session that may see a message twice, and takes that for nothing unusual."""
-    with contextlib.suppress(ValueError):
-        accept(self, sequence)
+    for number in range(sequence, sequence + count):
+        with contextlib.suppress(ValueError):
+            accept(self, number)
+
+
+def decode(frame: bytes) -> tuple[int, bool, int]:
+    """First sequence, charged, and how many."""
+    return decode_batch(frame) if frame[0] == BATCH else (*decode_data(frame), 1)
 
 
 @bug(Letters)
@@ -36,9 +43,9 @@ def no_deduplication() -> Iterable[Change]:
     """A session delivers a frame again that the network has doubled."""
 
     def take_all(self: Inbound, frame: bytes, at_end: bool) -> list[Delivery]:
-        sequence, charged = decode_data(frame)
+        sequence, charged, count = decode(frame)
         if sequence <= self.received:
-            return [Delivery(sequence, frame[HEADER_SIZE:], charged)]
+            return [Delivery(sequence, frame[HEADER_SIZE:], charged, count)]
         return take(self, frame, at_end)
 
     yield Inbound, "take", take_all
@@ -55,7 +62,8 @@ def resumes_behind_what_was_accepted() -> Iterable[Change]:
 
     def forget(self: Inbound) -> None:
         self.received = self._accepted.below
-        self._charged.clear()
+        self._charged = 0
+        self._uncharged.clear()
         self._asked_at = -1
         self._ask = False
         self.due = self.received > 0
@@ -80,11 +88,11 @@ def acknowledged_before_it_is_in_a_mailbox() -> Iterable[Change]:
     def take_and_accept(self: Inbound, frame: bytes, at_end: bool) -> list[Delivery]:
         deliveries = take(self, frame, at_end)
         for delivery in deliveries:
-            accept(self, delivery.sequence)
+            accept(self, delivery.sequence, delivery.count)
         return deliveries
 
     yield Inbound, "take", take_and_accept
-    yield Inbound, "accept", lambda self, sequence: None
+    yield Inbound, "accept", lambda self, sequence, count=1: None
 
 
 @bug(Letters)
@@ -147,7 +155,7 @@ def resend_out_of_order() -> Iterable[Change]:
 
     def keep(self: Inbound, frame: bytes, at_end: bool) -> list[Delivery]:
         kept: dict[int, bytes] = self.__dict__.setdefault("kept", {})
-        sequence, _ = decode_data(frame)
+        sequence, _, _ = decode(frame)
         if sequence > self.received + 1:
             kept[sequence] = frame
         found = take(self, frame, at_end)
@@ -163,7 +171,7 @@ def gap_not_noticed() -> Iterable[Change]:
     """A session takes whatever is newer than what it has: a lost frame is never asked for."""
 
     def take_newer(self: Inbound, frame: bytes, at_end: bool) -> list[Delivery]:
-        sequence, _ = decode_data(frame)
+        sequence, _, _ = decode(frame)
         if sequence > self.received:
             self.received = sequence - 1
         return take(self, frame, at_end)
@@ -199,8 +207,8 @@ def credit_counted_twice() -> Iterable[Change]:
     def charge_again(self: Outbound, now: float) -> Iterable[bytes]:
         written = self._written
         frames = list(write(self, now))
-        self._charged += sum(
-            frame[1] for frame in frames if DATA_HEADER.unpack_from(frame)[2] <= written
+        self.charged += sum(
+            frame[1] * count_of(frame) for frame in frames if last_of(frame) <= written
         )
         return frames
 
@@ -212,13 +220,14 @@ def credit_ignored() -> Iterable[Change]:
     """A sender does not look at the window of its peer."""
 
     def send(self: Outbound, payload: bytes, charged: bool) -> int:
-        self._charged += charged
-        self.last = number = self.last + 1
-        self._frames[number] = DATA_HEADER.pack(DATA, charged, number) + payload
-        return number
+        window, self.window = self.window, 1 << 30
+        try:
+            return send_within(self, payload, charged)
+        finally:
+            self.window = window
 
     yield Outbound, "send", send
-    yield Outbound, "has_credit", property(lambda self: self.window > 0)
+    yield Session, "credit", property(lambda self: int(self.may_send and self._out.window > 0))
 
 
 @bug(Letters)

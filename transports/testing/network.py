@@ -40,6 +40,8 @@ _KINDS: Final = {
     frames.WELCOME: "WELCOME",
     frames.REFUSE: "REFUSE",
     frames.DATA: "DATA",
+    # Faults are drawn for what carries messages, however many they are.
+    frames.BATCH: "DATA",
     frames.ACK: "ACK",
     frames.PING: "PING",
     frames.PONG: "PONG",

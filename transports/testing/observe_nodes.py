@@ -136,13 +136,16 @@ class ObservedSession(Session):
 class ObservedIncoming(Incoming):
     """Notes for which actor a message was, and that it was accepted."""
 
+    in_place = False
+
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._identities: dict[int, bytes] = {}
 
     def deliver(self, delivery: Delivery) -> None:
-        self._identities[delivery.sequence] = identity_of(delivery.payload)
         try:
+            for number, payload in enumerate(delivery.payloads(), delivery.sequence):
+                self._identities[number] = identity_of(payload)
             super().deliver(delivery)
         except DecodeError as error:
             node = self._node
@@ -150,19 +153,20 @@ class ObservedIncoming(Incoming):
             node.not_believed(self._peer, error)
             raise
 
-    def accepted(self, sequence: int) -> None:
+    def accepted(self, sequence: int, count: int = 1, lazily: bool = False) -> None:
         node = self._node
         assert isinstance(node, ObservedNode)
-        node.accepted(self._identities.pop(sequence, b""))
-        super().accepted(sequence)
+        for number in range(sequence, sequence + count):
+            node.accepted(self._identities.pop(number, b""))
+        super().accepted(sequence, count, lazily)
 
-    def _put(self, cell: Cell, item: Any, sequence: int) -> None:
+    def _put(self, cell: Cell, item: Any, sequence: int) -> bool:
         node = self._node
         assert isinstance(node, ObservedNode)
         found = node.identities.get(id(getattr(item, "message", item)))
         if found is not None:
             found.target = str(cell)
-        super()._put(cell, item, sequence)
+        return super()._put(cell, item, sequence)
 
 
 class ObservedNode(Node):
