@@ -161,6 +161,8 @@ class Link:
         if self.up:
             self.up = False
             self.down_since = self.node.dispatcher.timers.clock()
+        if self.session.state is State.CLOSED and not self.node.leaving:
+            self.lose("it has left")
         self._change()
 
     def _change(self) -> None:
@@ -196,6 +198,9 @@ class Link:
                 for delivery in session.received(payload, clock()):
                     incoming.deliver(delivery)
             outgoing.acknowledged()
+            if session.peer_closing and session.may_send:
+                # It takes nothing more: what it has got is all that it will get.
+                session.close()
             self.wake()
             if session.state is State.CLOSED:
                 raise Broken("the session is closed")
