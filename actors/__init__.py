@@ -24,6 +24,7 @@ from actors.errors import (
     LinkBroken,
     MailboxFull,
     NameTaken,
+    NoNode,
     NotAMessage,
     NotAnActor,
     NotAskable,
@@ -47,6 +48,7 @@ from actors.failure import (
 from actors.ledger import Ledger
 from actors.mailbox import Mailbox
 from actors.messages import Request, message
+from actors.placement import Candidate, Hashed, LeastLoaded, Placement
 from actors.ref import ActorRef
 from actors.routing.services import Instance, ServiceRef
 from actors.routing.topics import Gathered, Published, TopicRef
@@ -65,6 +67,7 @@ __all__ = [
     "Address",
     "AskCycle",
     "AskTimeout",
+    "Candidate",
     "Context",
     "CrashReport",
     "CrashReports",
@@ -78,20 +81,24 @@ __all__ = [
     "ForgottenAwait",
     "Gathered",
     "HandlerTimeout",
+    "Hashed",
     "Instance",
     "InvalidAddress",
+    "LeastLoaded",
     "Ledger",
     "LeftOpen",
     "LinkBroken",
     "Mailbox",
     "MailboxFull",
     "NameTaken",
+    "NoNode",
     "NodeDown",
     "NotAMessage",
     "NotAnActor",
     "NotAskable",
     "NotRunning",
     "NotStreamable",
+    "Placement",
     "Published",
     "Reply",
     "Request",

@@ -15,7 +15,7 @@ from actors.timers import check_seconds
 
 if TYPE_CHECKING:
     from actors.context import Context
-    from actors.failure import ChildFailed, ChildrenDue, ChildStopped
+    from actors.failure import Signal
     from actors.ref import ActorRef
 
 
@@ -154,7 +154,7 @@ class Actor:
         """What an incarnation begins with; a supervisor starts its children first."""
         await self.started()
 
-    async def _supervise(self, signal: ChildFailed | ChildStopped | ChildrenDue) -> None:
+    async def _supervise(self, signal: Signal) -> None:
         """See to a child, as supervisors do in the place of `child_failed` alone.
 
         The runtime calls it only where a class has one of its own.

@@ -23,7 +23,7 @@ from actors.mailbox import NOTHING
 from actors.rare import Rare, SendWait
 from actors.ref import ActorRef
 from actors.states import DRAINING, FAILED, RUNNING, STARTING, STOPPED, State
-from actors.stopping import stop
+from actors.stopping import kill, stop
 from actors.streams import give_way
 from actors.threads import current_thread
 from actors.timers import check_seconds
@@ -252,6 +252,20 @@ class Cell(CellMailbox):
         if self._state is STOPPED:
             raise ActorStopped(self, None, "it has stopped: it cannot be registered any more")
         self._rare_part().cleanups.append(callback)
+
+    def _stop_as(self, reason: ExitReason) -> None:
+        if reason is ExitReason.KILLED:
+            kill(self)
+        else:
+            stop(self, reason)
+
+    def _end(self) -> Waiter:
+        waiter = Waiter(self)
+        if self._state is STOPPED:
+            waiter.resolve()
+        else:
+            self._rare_part().stop_waiters.append(waiter)
+        return waiter
 
     def _linked_by(self, other: Cell) -> None:
         link(other, self)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from actors import handling
 from actors.ask import Ask, Reply
 from actors.ref import check_ref
+from actors.threads import run_blocking
 from actors.timers import Timer, check_period, check_seconds
 
 if TYPE_CHECKING:
@@ -14,8 +15,11 @@ if TYPE_CHECKING:
 
     from actors.actor import Actor
     from actors.cell import Cell
+    from actors.placement import Placement
     from actors.ref import ActorRef
     from actors.system import ActorSystem
+
+T = TypeVar("T")
 
 
 class Context:
@@ -51,18 +55,40 @@ class Context:
         """1, and one more with each restart."""
         return self._cell.incarnation
 
-    def spawn(self, cls: Callable[..., Actor], *args: Any, name: str | None = None) -> ActorRef:
-        """Make a child, as `ActorSystem.spawn` makes a top-level actor. Same errors."""
-        from actors.spawning import spawn  # it builds on this module
+    def spawn(
+        self,
+        cls: Callable[..., Actor],
+        *args: Any,
+        name: str | None = None,
+        on: str | Placement | None = None,
+    ) -> ActorRef:
+        """Make a child, as `ActorSystem.spawn` makes a top-level actor. Same errors.
 
+        on: as there. It is stopped with this incarnation, as a child is; but it does not fail its
+            parent: watch it to hear of that.
+        """
+        # They build on this module.
+        from actors.elsewhere import elsewhere
+        from actors.spawning import spawn
+
+        if on is not None:
+            return elsewhere(self._cell, cls, on).spawn(self._cell, cls, args, name, on)
         return spawn(self._cell, cls, args, name)
 
     async def start(
-        self, cls: Callable[..., Actor], *args: Any, name: str | None = None
+        self,
+        cls: Callable[..., Actor],
+        *args: Any,
+        name: str | None = None,
+        on: str | Placement | None = None,
     ) -> ActorRef:
         """Make a child and wait until its `started()` has returned, as `ActorSystem.start`."""
-        from actors.spawning import start  # it builds on this module
+        # They build on this module.
+        from actors.elsewhere import elsewhere
+        from actors.spawning import start
 
+        if on is not None:
+            return await elsewhere(self._cell, cls, on).start(self._cell, cls, args, name, on)
         return await start(self._cell, cls, args, name)
 
     def watch(self, ref: ActorRef) -> None:
@@ -120,6 +146,21 @@ class Context:
         """
         seconds = check_period(period)
         return handling.tell_later(self._cell, seconds, seconds, message)
+
+    async def run_blocking(self, function: Callable[..., T], *args: Any) -> T:
+        """Call a plain function in a thread, and return what it returns. Other actors go on.
+
+        It must not touch the actor's state, nor use refs: it returns a value, or uses
+        `system.from_thread`. At most 32 are run at once in one trio run; others wait.
+
+        If cancelled, by a stop that takes too long or a time limit, the wait ends at once; the
+        function goes on in its thread, which is said in the log, and what it returns is lost.
+
+        Raises:
+            Exception: whatever the function raised.
+            TypeError: it is an async function.
+        """
+        return await run_blocking(self._cell, function, args)
 
     def become(self, handler: Callable[[Any], Any]) -> None:
         """Let `handler` (plain or async, taking a message) handle what comes next.

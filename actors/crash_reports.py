@@ -16,8 +16,8 @@ from actors.subscribers import Subscribers
 if TYPE_CHECKING:
     from actors.actor import Actor
     from actors.address import Address
-    from actors.cell import Cell
     from actors.failure import Failure
+    from actors.ref import ActorRef
 
 log = logging.getLogger("actors")
 
@@ -69,20 +69,22 @@ class CrashReports(Subscribers):
         return bool(self._subscribers) or log.isEnabledFor(level)
 
     def publish(
-        self, cell: Cell, failure: Failure, decision: str, level: int = logging.ERROR
+        self, ref: ActorRef, failure: Failure, decision: str, level: int = logging.ERROR
     ) -> None:
         """Log and tell one. (For the runtime, before the decision is carried out.)"""
         if not self.wanted(level):
             return
+        # Of one on another node nothing more is known here.
+        actor = getattr(ref, "_actor", None)
         report = CrashReport(
-            address=cell.address,
+            address=ref.address,
             incarnation=failure.incarnation,
-            restarts=cell.incarnation - 1,
+            restarts=max(0, failure.incarnation - 1),
             during=failure.during,
             message=failure.message,
             exception=failure.exception,
-            queued=cell._waiting_messages(),
-            state={} if cell._actor is None else _summary(cell._actor),
+            queued=ref._waiting_messages(),
+            state={} if actor is None else _summary(actor),
             decision=decision,
             failure=failure,
         )

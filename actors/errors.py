@@ -10,6 +10,7 @@ ActorError
 |-- StartTimeout         (also TimeoutError) `started()` took longer than the parent allows
 |-- LinkBroken           a linked actor has failed or was stopped
 |-- NameTaken            a sibling already has that name
+|-- NoNode               no node that lives takes actors of a class
 |-- InvalidAddress       (also ValueError) not an address, or a name no address can hold
 |-- NotAMessage          (also TypeError) a class where a message is needed, or an undecorated one
 |-- NotAnActor           (also TypeError) spawn of something that is no Actor class
@@ -24,8 +25,11 @@ ActorError
 |-- in `supervision.errors`
 |   |-- TooManyRestarts  the children of a supervisor failed more often than its strategy allows
 |   |-- ChildExited      a child ended that is kept alive: why its siblings are restarted
+|   |-- ChildLost        a child lived on a node that is lost
 |   |-- TooManyChildren  a dynamic supervisor has all the children it may have
 |   |-- NoSuchChild      a supervisor has no child of that name
+|   |-- WorkerExited     the process of a worker has ended
+|   |-- WorkerLost       the process of a worker is there, but is silent: it is killed
 |   `-- TryAgainLater    nothing was sent, and it is known when to try again
 |       |-- CircuitOpen  a circuit breaker lets nothing through now
 |       `-- RateLimited  it is too soon for another message
@@ -43,7 +47,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from actors.failure import ExitReason, Failure
     from actors.ref import ActorRef
@@ -210,6 +214,31 @@ class NameTaken(ActorError):
         super().__init__(
             f"the name {name!r} is taken by {holder}; "
             "choose another one, leave it out for a unique one, or stop the holder first"
+        )
+
+
+class NoNode(ActorError):
+    """No node that lives takes actors of this class, or the one that was named does not.
+
+    Attributes: `cls` (its name), `on` (a node's name, a placement, or None), `nodes` (the classes
+    that each node takes which is known here, by the node's name).
+    """
+
+    def __init__(
+        self, cls: str, on: object, nodes: Mapping[str, Sequence[str]], why: str = ""
+    ) -> None:
+        self.cls = cls
+        self.on = on
+        self.nodes = {name: tuple(classes) for name, classes in nodes.items()}
+        where = f"node {on!r} takes no" if isinstance(on, str) else "no node takes"
+        known = "; ".join(
+            f"{name} takes {', '.join(classes) or 'none'}" for name, classes in self.nodes.items()
+        )
+        super().__init__(
+            f"{where} actors of class {cls}"
+            + (f": {why}" if why else f" (connected are: {known or 'none'})")
+            + f"; let it be made with spawnable=[{cls}], and be connected, or supervise a "
+            "child(..., on=...), which waits for such a node"
         )
 
 

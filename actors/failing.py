@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from actors.actor import Actor
     from actors.cell import Cell
     from actors.rare import Rare
+    from actors.ref import ActorRef
 
 log = logging.getLogger("actors")
 
@@ -125,7 +126,7 @@ def child_failed(cell: Cell, signal: ChildFailed) -> None:
         decide(child, directive)
 
 
-def ask_parent(actor: Actor, child: Cell, failure: Failure) -> Directive:
+def ask_parent(actor: Actor, child: ActorRef, failure: Failure) -> Directive:
     """What the parent decides.
 
     Raises:
@@ -155,6 +156,7 @@ def decide(cell: Cell, directive: Directive) -> None:
         isinstance(directive, Restart)
         and directive.after == 0
         and not cell._children
+        and not rare.elsewhere
         and not cell._traits.has_restarting
         # A constructor that always fails must not recurse from decision to decision.
         and failure.during != "__init__"
@@ -210,7 +212,7 @@ def _resume_origin(failure: Failure) -> None:
         return
     child = origin.ref
     rare = getattr(child, "_rare", None)
-    if rare is not None and rare.failure is origin and child._state is FAILED:  # type: ignore[attr-defined]
+    if getattr(rare, "failure", None) is origin and child._state is FAILED:  # type: ignore[attr-defined]
         decide(child, Resume())  # type: ignore[arg-type]
 
 

@@ -33,9 +33,10 @@ class Failure:
     """One failure of one actor.
 
     ref; incarnation (1 for the first); exception; during: "receive", "started", "__init__",
-    "link" (a link broke), "turn" (a handler or hook left a scope open), "child_failed" (that
-    raised) or "escalated" (it could not, or would not, decide about a child); message: what was
-    being handled, or None; origin: the child's failure, in the last two cases.
+    "link" (a link broke), "turn" (a handler or hook left a scope open), "elsewhere" (on its node,
+    for a supervisor on another one), "child_failed" (that raised) or "escalated" (it could not, or
+    would not, decide about a child); message: what was being handled, or None; origin: the child's
+    failure, in the last two cases.
     """
 
     ref: ActorRef
@@ -54,6 +55,8 @@ class Failure:
             what = f"handling {brief(self.message)}"
         elif self.during == "escalated" and self.origin is not None:
             what = f"with {self.origin.ref}"
+        elif self.during == "elsewhere":
+            what = "on its node"
         elif self.during == "link":
             what = "with a link"
         elif self.during == "turn":
@@ -107,10 +110,27 @@ class ChildStopped:
         self.reason = reason
 
 
+class ChildEnded:
+    """Signal to a parent that supervises: a child on another node has ended. (For the runtime.)
+
+    name: by which the parent knows it.
+    """
+
+    __slots__ = ("name", "reason", "ref")
+
+    def __init__(self, name: str, ref: ActorRef, reason: ExitReason | Failure | NodeDown) -> None:
+        self.name = name
+        self.ref = ref
+        self.reason = reason
+
+
 class ChildrenDue:
     """Signal to a parent that supervises: the delay of a restart is over. (For the runtime.)"""
 
     __slots__ = ()
+
+
+Signal = ChildFailed | ChildStopped | ChildEnded | ChildrenDue
 
 
 @attrs.frozen

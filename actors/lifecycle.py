@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from actors.failing import carry_out, child_failed, failed, tell_parent
-from actors.failure import ChildFailed, ChildrenDue, ChildStopped, ExitReason, Failure
+from actors.failure import ChildFailed, ExitReason, Failure, Signal
 from actors.limits import start_in_time
 from actors.states import DRAINING, FAILED, RUNNING, STARTING, STOPPED, STOPPING, enter
 from actors.stopping import finish, leave_unhandled, stop_children, terminate
@@ -76,7 +76,7 @@ async def _attend(cell: Cell, rare: Rare) -> bool:
             return state is RUNNING or state is DRAINING
 
 
-async def _supervise(cell: Cell, signal: ChildFailed | ChildStopped | ChildrenDue) -> None:
+async def _supervise(cell: Cell, signal: Signal) -> None:
     """Let a supervisor see to a child: it may have to wait for others."""
     assert cell._actor is not None
     try:

@@ -12,14 +12,8 @@ if TYPE_CHECKING:
     from actors.ask import Ask
     from actors.cell import Cell
     from actors.errors import LinkBroken
-    from actors.failure import (
-        ChildFailed,
-        ChildrenDue,
-        ChildStopped,
-        Directive,
-        ExitReason,
-        Failure,
-    )
+    from actors.failure import Directive, ExitReason, Failure, Signal
+    from actors.ref import ActorRef
     from actors.streams import Channel
     from actors.timers import Timer
 
@@ -82,6 +76,7 @@ class Rare:
         "cut",
         "decision",
         "deferred",
+        "elsewhere",
         "ending",
         "failure",
         "helper_waits",
@@ -105,6 +100,7 @@ class Rare:
         "timers",
         "undecided",
         "urgent",
+        "waits_elsewhere",
         "watchers",
         "watching",
     )
@@ -114,7 +110,7 @@ class Rare:
         """Something comes before the next message."""
         self.suspended = False
         """Neither ready nor idle: only `_wake` schedules it."""
-        self.signals: deque[ChildFailed | ChildStopped | ChildrenDue] = deque()
+        self.signals: deque[Signal] = deque()
         self.senders: OrderedDict[SendWait | Ask, None] = OrderedDict()
         self.stash: list[object] = []
         self.stashed_now = False
@@ -129,6 +125,10 @@ class Rare:
         self.watchers: dict[Cell, None] = {}
         self.watching: dict[Cell, None] = {}
         self.stop_waiters: list[Waiter] = []
+        self.elsewhere: dict[ActorRef, None] = {}
+        """What it has spawned on other nodes, and is still alive there: to be stopped with it."""
+        self.waits_elsewhere: Waiter | None = None
+        """Its turn waits for the end of one of those; it goes on without that when killed."""
         self.helper_waits: dict[Waiter, None] = {}
         self.starter: Waiter | None = None
         self.failure: Failure | None = None

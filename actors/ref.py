@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from actors.address import Address
     from actors.ask import Ask
     from actors.cell import Cell
+    from actors.failure import ExitReason
     from actors.messages import Request
     from actors.streams import Channel
+    from actors.waiting import Waiter
 
 T = TypeVar("T")
 
@@ -165,6 +167,10 @@ class ActorRef(abc.ABC):
         """How many messages it has, as far as is known here."""
         return 0
 
+    def _waiting_messages(self) -> int:
+        """How many messages wait in its mailbox, as far as is known here."""
+        return 0
+
     def _closed(self) -> bool:
         """Whether it takes no more messages."""
         return False
@@ -184,6 +190,14 @@ class ActorRef(abc.ABC):
     def _on_stop(self, callback: Callable[[], None]) -> None:
         """Call `callback` when it has stopped for good."""
         raise TypeError(f"{self!r} is no ref of one actor: only an actor can be registered")
+
+    def _stop_as(self, reason: ExitReason) -> None:
+        """Stop it as its parent would: by SHUTDOWN, or at once by KILLED."""
+        raise TypeError(f"{self!r} is no ref of one actor")
+
+    def _end(self) -> Waiter:
+        """A wait that is over when it has stopped for good, or is out of reach."""
+        raise TypeError(f"{self!r} is no ref of one actor")
 
     def _linked_by(self, other: Cell) -> None:
         """Link it to `other`."""

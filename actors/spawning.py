@@ -17,7 +17,6 @@ from actors.incarnation import construct
 from actors.mailbox import NOTHING
 from actors.states import DRAINING, RUNNING, STARTING, STOPPED, STOPPING, enter
 from actors.stopping import kill, leave_unhandled, terminate
-from actors.strict import StrictCell
 from actors.waiting import Waiter
 
 if TYPE_CHECKING:
@@ -32,8 +31,12 @@ def spawn(
     args: tuple[Any, ...],
     name: str | None,
     terms: Terms | None = None,
+    *,
+    is_checked: bool = False,
 ) -> Cell:
     """Make a child of `parent`. Its constructor runs here; its `started()` runs on its own turn.
+
+    is_checked: the name can stand in an address; it may be one that only the runtime gives.
 
     Raises:
         NotAnActor, NameTaken, InvalidAddress: as their texts say.
@@ -56,10 +59,11 @@ def spawn(
     if name is None:
         name = f"{traits.name}~{dispatcher.env.next_id()}"
     else:
-        check_name(name)
+        if not is_checked:
+            check_name(name)
         if name in children:
             raise NameTaken(name, children[name])
-    make = Cell if dispatcher.round_trip is None else StrictCell
+    make = dispatcher.cell_class or Cell
     cell = make(dispatcher, parent, name, traits, recipe, args)
     children[name] = cell
     if terms is not None:

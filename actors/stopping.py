@@ -24,6 +24,7 @@ from actors.watching import end_of_incarnation
 if TYPE_CHECKING:
     from actors.actor import Actor
     from actors.cell import Cell
+    from actors.rare import Rare
 
 log = logging.getLogger("actors")
 
@@ -38,7 +39,7 @@ def stop(cell: Cell, reason: ExitReason) -> None:
         return
     if cell._idle and not cell._children and not cell._traits.has_stopped:
         rare = cell._rare
-        if rare is None or not rare.stash:
+        if rare is None or not (rare.stash or rare.elsewhere):
             cell._close_door()
             terminate(cell, reason)
             return
@@ -94,6 +95,8 @@ def kill(top: Cell) -> None:
         if rare.killed:
             continue
         rare.killed = True
+        if rare.waits_elsewhere is not None:
+            rare.waits_elsewhere.resolve()
         cell._close_door()
         _turn_away_senders(cell)
         if cell._state is not STOPPING:
@@ -145,7 +148,12 @@ async def _clean_up(cell: Cell, actor: Actor) -> None:
 
 
 async def stop_children(cell: Cell) -> None:
-    """Stop the children, the youngest first, each before the next (all at once if killed)."""
+    """Stop the children, the youngest first, each before the next (all at once if killed).
+
+    Those on other nodes are stopped before those of this node; they are not waited for if killed.
+    """
+    if cell._rare is not None and cell._rare.elsewhere:
+        await _stop_elsewhere(cell, cell._rare)
     children = cell._children
     if not children:
         return
@@ -158,6 +166,21 @@ async def stop_children(cell: Cell) -> None:
             waiter = Waiter(child)
             child._rare_part().stop_waiters.append(waiter)
             await cell._wait_as(cell, waiter)
+
+
+async def _stop_elsewhere(cell: Cell, rare: Rare) -> None:
+    while rare.elsewhere:
+        ref = next(reversed(rare.elsewhere))
+        try:
+            if not rare.killed:
+                ref._stop_as(ExitReason.SHUTDOWN)
+                rare.waits_elsewhere = ref._end()
+                await cell._wait_as(cell, rare.waits_elsewhere)
+            if rare.killed:
+                ref._stop_as(ExitReason.KILLED)
+        finally:
+            rare.waits_elsewhere = None
+        rare.elsewhere.pop(ref, None)
 
 
 def _turn_away_senders(cell: Cell) -> None:
@@ -236,6 +259,10 @@ def terminate(cell: Cell, reason: ExitReason | Failure) -> None:
     if rare is None:
         return
     rare.behaviour = None
+    for ref in tuple(rare.elsewhere):
+        # Of one that was killed, or whose constructor raised.
+        ref._stop_as(ExitReason.KILLED)
+    rare.elsewhere.clear()
     if rare.parent_waits is not None:
         parent_waits, rare.parent_waits = rare.parent_waits, None
         parent_waits.resolve()

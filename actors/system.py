@@ -14,6 +14,7 @@ from actors.address import Address, check_name
 from actors.crash_reports import CrashReports
 from actors.dead_letters import DeadLetters
 from actors.dispatcher import Dispatcher
+from actors.elsewhere import Elsewhere, elsewhere
 from actors.env import Env
 from actors.errors import NotRunning
 from actors.failure import Failure
@@ -25,13 +26,14 @@ from actors.root import Root
 from actors.routing.registry import Registry
 from actors.spawning import spawn, start
 from actors.states import STOPPED, STOPPING
-from actors.strict import make_round_tripper
+from actors.strict import StrictCell, make_round_tripper
 from actors.threads import FromThread, current_thread
 from actors.timers import Timers, check_seconds
 
 if TYPE_CHECKING:
     from actors.actor import Actor
     from actors.cell import Cell
+    from actors.placement import Placement
     from actors.ref import ActorRef
 
 log = logging.getLogger("actors")
@@ -104,9 +106,11 @@ class ActorSystem(Registry):
         self._dispatcher = Dispatcher(self, self.env, self._counters)
         if strict_messages:
             self._dispatcher.round_trip = make_round_tripper(self.at)
+            self._dispatcher.cell_class = StrictCell
         self._root = Root(self._dispatcher, intensity, self._give_up)
         self._transport = transport
         self._attached = False
+        self._elsewhere: Elsewhere | None = None
         self._failures: list[Failure] = []
         self._resolvers: dict[str, Resolver] = {
             "actor": self._resolve_actor,
@@ -114,6 +118,8 @@ class ActorSystem(Registry):
         }
         self.from_thread = FromThread(self)
         self._entered = False
+        self.left_in_time = True
+        """False once leaving it has cancelled what did not stop within `stop_within` seconds."""
 
     # -- entering and leaving
 
@@ -167,7 +173,10 @@ class ActorSystem(Registry):
                 if error is None:
                     with trio.move_on_after(self._stop_within) as limit:
                         await self._root.stop_in_order()
+                        if self._elsewhere is not None:
+                            await self._elsewhere.stop_all()
                     if limit.cancelled_caught:
+                        self.left_in_time = False
                         self._report_left()
             except trio.Cancelled as cancel:
                 # Left while leaving: by a cancellation from outside, or because the system failed.
@@ -232,30 +241,56 @@ class ActorSystem(Registry):
 
     # -- actors
 
-    def spawn(self, cls: Callable[..., Actor], *args: Any, name: str | None = None) -> ActorRef:
+    def spawn(
+        self,
+        cls: Callable[..., Actor],
+        *args: Any,
+        name: str | None = None,
+        on: str | Placement | None = None,
+    ) -> ActorRef:
         """Make a top-level actor and return its ref; its `started()` runs soon.
 
         Positional arguments are the constructor's; `functools.partial` is for keywords, as with
         `nursery.start_soon`. Without a name it gets a unique one. The constructor runs at once.
 
+        on: the name of a node, or what chooses one (LeastLoaded(), Hashed(key)): the actor is made
+            there, as ``actor://NODE/spawned/NAME``, if that node takes its class. The arguments
+            are values, as what is sent (docs/wire.md). What is told to the ref comes behind the
+            spawn. What goes wrong there, its watchers hear as a Failure. It is not restarted there;
+            it ends when this system does, or is lost to that node.
+
         Raises:
             Exception: whatever the constructor raised; nothing is spawned then.
+            NoNode: no node that is connected takes the class.
+            NotEncodable: an argument cannot be sent.
             NotAnActor, NameTaken, InvalidAddress, NotRunning, SystemClosed, WrongThread.
         """
+        if on is not None:
+            return elsewhere(self._root, cls, on).spawn(self._root, cls, args, name, on)
         return spawn(self._root, cls, args, name)
 
     async def start(
-        self, cls: Callable[..., Actor], *args: Any, name: str | None = None
+        self,
+        cls: Callable[..., Actor],
+        *args: Any,
+        name: str | None = None,
+        on: str | Placement | None = None,
     ) -> ActorRef:
         """As `spawn`, and return when `started()` has returned, as `nursery.start`. A checkpoint.
 
         If cancelled, the actor is stopped at once.
 
+        on: as for `spawn`; a node that takes the class is waited for, as long as a handshake may
+            take (`Limits.handshake_within`).
+
         Raises:
             Exception: whatever `started()` raised; the actor is gone then, and its name is free.
-            ActorStopped: it was stopped before it had started.
+            RemoteFailure: on another node: what the constructor or `started()` raised, as text.
+            ActorStopped: it was stopped before it had started, or its node was lost.
             otherwise as `spawn`.
         """
+        if on is not None:
+            return await elsewhere(self._root, cls, on).start(self._root, cls, args, name, on)
         return await start(self._root, cls, args, name)
 
     def at(self, address: str | Address) -> ActorRef:
@@ -275,6 +310,10 @@ class ActorSystem(Registry):
     def install_resolver(self, scheme: str, resolver: Resolver) -> None:
         """Let `resolver` turn addresses of `scheme` into refs. For routing and transports."""
         self._resolvers[scheme] = resolver
+
+    def install_elsewhere(self, spawner: Elsewhere) -> None:
+        """Let `spawner` spawn what is spawned `on=` a node. For transports."""
+        self._elsewhere = spawner
 
     def _resolve_actor(self, address: Address) -> ActorRef:
         return self._find(address) or PathRef(self, address)

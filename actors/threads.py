@@ -1,7 +1,9 @@
-"""The system, used from plain threads: `system.from_thread`."""
+"""Threads: the system used from plain ones (`system.from_thread`), and functions run in some."""
 
 from __future__ import annotations
 
+import functools
+import logging
 import threading
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
@@ -15,7 +17,14 @@ if TYPE_CHECKING:
     from actors.ref import ActorRef
     from actors.system import ActorSystem
 
+log = logging.getLogger("actors")
+
 T = TypeVar("T")
+
+BLOCKING_THREADS: Final = 32
+"""Functions that `run_blocking` runs at once, in all systems of one trio run."""
+
+_limiter: Final = trio.lowlevel.RunVar[trio.CapacityLimiter | None]("limiter of run_blocking", None)
 
 current_thread: Final = threading.get_ident
 
@@ -78,9 +87,50 @@ class FromThread:
             raise WrongThread(self._system.name, "from_thread", inside=True)
 
 
+async def run_blocking(who: object, function: Callable[..., T], args: tuple[Any, ...]) -> T:
+    """See `Context.run_blocking`."""
+    # Not trio's own limiter: threads that nobody waits for any more must not keep name lookups and
+    # files from theirs.
+    limiter = _limiter.get()
+    if limiter is None:
+        limiter = trio.CapacityLimiter(BLOCKING_THREADS)
+        _limiter.set(limiter)
+    # Only to say so in the log: a race decides nothing.
+    begun = ended = False
+
+    def run() -> T:
+        nonlocal begun, ended
+        begun = True
+        try:
+            return function(*args)
+        finally:
+            ended = True
+
+    try:
+        return await trio.to_thread.run_sync(
+            functools.wraps(function, updated=())(run), abandon_on_cancel=True, limiter=limiter
+        )
+    except trio.Cancelled:
+        if begun and not ended:
+            log.warning("%s no longer waits for %r, which goes on in its thread", who, function)
+        raise
+
+
 def threads_at_work() -> int:
-    """How many threads of trio's default limiter work now for this run."""
-    return trio.to_thread.current_default_thread_limiter().borrowed_tokens
+    """How many threads of trio's default limiter, or of `run_blocking`, work now for this run."""
+    at_work = trio.to_thread.current_default_thread_limiter().borrowed_tokens
+    limiter = _limiter.get()
+    return at_work if limiter is None else at_work + limiter.borrowed_tokens
+
+
+def start_daemon(function: Callable[[], None], name: str) -> None:
+    """Run a function in a thread of its own, which does not keep the process from ending."""
+    threading.Thread(target=function, name=name, daemon=True).start()
+
+
+def join_main_thread(seconds: float) -> None:
+    """Wait until the process's main thread has ended, for so long at the most."""
+    threading.main_thread().join(seconds)
 
 
 class Ticker:

@@ -1,7 +1,8 @@
 """What to do when an actor fails: supervisors, restart strategies, backoff, pools.
 
-Read `kinds` and `strategies` (what is decided), then `base` (how it is carried out), then the
-three supervisors: `supervisor`, `dynamic`, `pool`.
+Read `kinds` and `strategies` (what is decided), then `restarting` (how it is carried out) and
+`base`, then the three supervisors: `supervisor`, `dynamic`, `pool`; then `processes`, for those of
+the operating system.
 """
 
 from supervision.child import ChildSpec, child
@@ -9,15 +10,19 @@ from supervision.circuit_breaker import CircuitBreaker, CircuitState
 from supervision.dynamic import DynamicSupervisor
 from supervision.errors import (
     ChildExited,
+    ChildLost,
     CircuitOpen,
     NoSuchChild,
     RateLimited,
     TooManyChildren,
     TooManyRestarts,
     TryAgainLater,
+    WorkerExited,
+    WorkerLost,
 )
 from supervision.kinds import Kind
 from supervision.pool import Pool, Resize
+from supervision.processes import ProcessInfo, WhichProcess, WorkerProcesses
 from supervision.rate_limit import RateLimit
 from supervision.routing import Broadcast, ConsistentHash, LeastLoaded, RoundRobin, Routing
 from supervision.strategies import OneForAll, OneForOne, RestForOne, Strategy
@@ -38,6 +43,7 @@ __all__ = [
     "ChildCounts",
     "ChildExited",
     "ChildInfo",
+    "ChildLost",
     "ChildSpec",
     "CircuitBreaker",
     "CircuitOpen",
@@ -51,6 +57,7 @@ __all__ = [
     "OneForAll",
     "OneForOne",
     "Pool",
+    "ProcessInfo",
     "RateLimit",
     "RateLimited",
     "Resize",
@@ -68,5 +75,9 @@ __all__ = [
     "TryAgainLater",
     "Watchdog",
     "WhichChildren",
+    "WhichProcess",
+    "WorkerExited",
+    "WorkerLost",
+    "WorkerProcesses",
     "child",
 ]

@@ -10,6 +10,7 @@ import attrs
 from actors import Actor
 from actors.actor import actor_class
 from actors.address import check_name
+from actors.placement import On, Placement, check_on
 from actors.rare import Terms
 from actors.timers import check_seconds
 from supervision.kinds import Kind
@@ -28,6 +29,7 @@ class ChildSpec:
     significant: bool
     shutdown: float | Literal["brutal"] | None
     start_within: float | None
+    on: On | None = None
 
     @property
     def cls(self) -> type[Actor]:
@@ -57,6 +59,7 @@ def child(
     significant: bool = False,
     shutdown: float | Literal["brutal"] | None = None,
     start_within: float | None = None,
+    on: str | Placement | None = None,
 ) -> ChildSpec:
     """Specify a child: the actor class and its arguments, as `spawn` takes them.
 
@@ -69,6 +72,11 @@ def child(
     shutdown: seconds for a stop, in the place of the class's own; "brutal": cancelled at once when
         its supervisor stops it, and its `stopped()` hook does not run.
     start_within: seconds for `started()`, at each start; None: no limit.
+    on: the name of a node, or what chooses one at each start (LeastLoaded(), Hashed(key)): the
+        child lives there, as ``actor://NODE/spawned/...``, and its supervisor watches it. Its
+        failure, and the loss of its node, are treated as failures here. A restart is a new actor
+        with a new ref: what was in the mailbox is a dead letter. While no node takes the class,
+        the start waits for one (`start_within` seconds, if given), and uses up no restarts.
 
     Raises:
         NotAnActor, InvalidAddress: as `spawn`.
@@ -90,4 +98,6 @@ def child(
         check_seconds(shutdown, 'shutdown (if not "brutal")')
     if start_within is not None:
         check_seconds(start_within, "start_within", zero=False)
-    return ChildSpec(cls, args, name, known, bool(significant), shutdown, start_within)
+    if on is not None:
+        check_on(on)
+    return ChildSpec(cls, args, name, known, bool(significant), shutdown, start_within, on)

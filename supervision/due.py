@@ -19,12 +19,16 @@ NamedT = TypeVar("NamedT", bound=Named)
 
 
 class _Delay:
-    """One delay, of those that are left of the children it was set for."""
+    """One delay, of those that are left of the children it was set for.
 
-    __slots__ = ("names", "timer")
+    parked: it may end sooner, by `unpark`.
+    """
 
-    def __init__(self, names: dict[str, None]) -> None:
+    __slots__ = ("names", "parked", "timer")
+
+    def __init__(self, names: dict[str, None], parked: bool) -> None:
         self.names = names
+        self.parked = parked
         self.timer: Timer | None = None
 
 
@@ -52,8 +56,31 @@ class Due(Generic[NamedT]):
         if not after:
             self._ready.update((child.name, child) for child in listed)
         elif listed:
-            delay = _Delay(dict.fromkeys(child.name for child in listed))
-            self._delayed.update((child.name, (child, delay)) for child in listed)
+            self._delay(listed, after, parked=False)
+
+    def park(self, children: Iterable[NamedT], at_most: float | None) -> None:
+        """These are due when `unpark` is called, or after so many seconds; None: no limit."""
+        listed = tuple(children)
+        for child in listed:
+            self.remove(child)
+        self._delay(listed, at_most, parked=True)
+
+    def unpark(self) -> None:
+        """What they wait for may be there."""
+        parked = {id(delay): delay for _, delay in self._delayed.values() if delay.parked}
+        for delay in parked.values():
+            if delay.timer is not None:
+                delay.timer.cancel()
+            self._end(delay)
+
+    def is_parked(self, child: NamedT) -> bool:
+        """Whether it waits for `unpark`."""
+        return child.name in self._delayed and self._delayed[child.name][1].parked
+
+    def _delay(self, listed: tuple[NamedT, ...], after: float | None, parked: bool) -> None:
+        delay = _Delay(dict.fromkeys(child.name for child in listed), parked)
+        self._delayed.update((child.name, (child, delay)) for child in listed)
+        if after is not None:
             delay.timer = self._add_timer(after, functools.partial(self._end, delay))
 
     def remove(self, child: NamedT) -> None:

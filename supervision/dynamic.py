@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from actors import ActorRef, NameTaken
-from supervision.base import BaseSupervisor, Entry
+from supervision.base import BaseSupervisor
 from supervision.child import ChildSpec
+from supervision.entry import Entry
 from supervision.errors import TooManyChildren
 from supervision.strategies import OneForOne, Strategy
 from supervision.views import StartChild
@@ -46,6 +47,7 @@ class DynamicSupervisor(BaseSupervisor):
         Raises:
             TooManyChildren: there are `max_children`.
             NameTaken: a child has that name.
+            NoNode: no node takes it now, or within its `start_within` seconds.
             Exception: whatever its start raised; it is forgotten then.
         """
         if not isinstance(spec, ChildSpec):
@@ -55,15 +57,15 @@ class DynamicSupervisor(BaseSupervisor):
         name = spec.name or f"{spec.own_name}.{self.context.system.env.next_id()}"
         taken = self._entries.get(name)
         if taken is not None:
-            raise NameTaken(name, taken.cell or self.context.ref)
+            raise NameTaken(name, taken.ref or self.context.ref)
         entry = self._entries[name] = Entry(name, spec)
         try:
-            await self._start_entry(entry)
+            await self._start_entry(entry, spec.start_within or 0.0)
         except BaseException:
             del self._entries[name]
             raise
-        assert entry.cell is not None
-        return entry.cell
+        assert entry.ref is not None
+        return entry.ref
 
     async def stop_child(self, name: str) -> None:
         """Stop a child, and return once it has stopped. It is forgotten.

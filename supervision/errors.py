@@ -40,6 +40,19 @@ class ChildExited(ActorError):
         super().__init__(f"{ref} ended ({reason.value}), and is to be restarted")
 
 
+class ChildLost(ActorError):
+    """A child lived on a node that is lost: for its supervisor, it has failed of this.
+
+    Attributes: `ref` (the child's), `node` (its name), `why` (it is lost).
+    """
+
+    def __init__(self, ref: ActorRef, node: str, why: str) -> None:
+        self.ref = ref
+        self.node = node
+        self.why = why
+        super().__init__(f"{ref} is lost with node {node}: {why}")
+
+
 class TooManyChildren(ActorError):
     """A dynamic supervisor has all the children it may have. Attributes: `ref`, `max_children`."""
 
@@ -87,3 +100,37 @@ class RateLimited(TryAgainLater):
 
     def __init__(self, ref: ActorRef, message: object, retry_after: float) -> None:
         super().__init__(ref, message, retry_after, "too many messages to")
+
+
+class WorkerExited(ActorError):
+    """The process of a worker has ended, and nobody had stopped it.
+
+    Attributes: `node`, `pid`, `returncode` (below 0: the number of the signal that killed it),
+    `last_lines` (of its stderr), `how` ("exit code 1", "killed by SIGKILL").
+    """
+
+    def __init__(
+        self, node: str, pid: int, returncode: int | None, last_lines: tuple[str, ...], how: str
+    ) -> None:
+        self.node = node
+        self.pid = pid
+        self.returncode = returncode
+        self.last_lines = last_lines
+        self.how = how
+        text = f"process {pid} of {node} has ended: {how}"
+        if last_lines:
+            text += "; the last it wrote to stderr:\n" + "\n".join(last_lines)
+        super().__init__(text)
+
+
+class WorkerLost(ActorError):
+    """A worker's process is there, but its node is silent or out of reach: it is killed.
+
+    Attributes: `node`, `pid`, `why`.
+    """
+
+    def __init__(self, node: str, pid: int, why: str) -> None:
+        self.node = node
+        self.pid = pid
+        self.why = why
+        super().__init__(f"{node} (process {pid}) is lost: {why}")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import abc
-import hashlib
 from collections.abc import Callable
 from typing import Any, ClassVar
+
+from actors.hashing import stable_hash
 
 ALL = -1
 """In the place of a worker's number: every one of them."""
@@ -79,30 +80,6 @@ class Broadcast(Routing):
     def choose(self, message: Any, workers: int, load: Callable[[int], int]) -> int:
         """All of them."""
         return ALL
-
-
-def stable_hash(key: Any) -> int:
-    """64 bits of a key's value, the same in every process and version of Python.
-
-    Raises:
-        TypeError: it is no str, bytes, int, or tuple of those.
-    """
-    return int.from_bytes(hashlib.blake2b(_encoded(key), digest_size=8).digest(), "big")
-
-
-def _encoded(key: Any) -> bytes:
-    # Each with its type and length, so that no two keys give the same bytes.
-    if isinstance(key, str):
-        body, kind = key.encode("utf-8", "surrogatepass"), b"s"
-    elif isinstance(key, bytes):
-        body, kind = key, b"b"
-    elif isinstance(key, int):
-        body, kind = b"%d" % key, b"i"
-    elif isinstance(key, tuple):
-        body, kind = b"".join(map(_encoded, key)), b"t"
-    else:
-        raise TypeError(f"a key is a str, bytes, int, or a tuple of those, not {key!r}")
-    return b"%s%d:%s" % (kind, len(body), body)
 
 
 def jump_hash(key: int, buckets: int) -> int:

@@ -14,7 +14,8 @@ class ChildInfo:
     """One child of a supervisor, as OTP's `which_children` tells.
 
     ref: None while it is not running: it ended and is kept to be started again. state: "running",
-    "starting", "failed" (or the delay before its restart), ..., "not running". kind, significant:
+    "starting", "failed" (or the delay before its restart), ..., "not running"; of one on another
+    node "running", "waiting for a node", "not running". kind, significant:
     None, False for a child that the supervisor spawned outside its list. restarts: of this ref.
     """
 

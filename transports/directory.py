@@ -1,4 +1,4 @@
-"""What the nodes know of each other's topics, services and queues.
+"""What the nodes know of each other's topics, services and queues, and who takes which actors.
 
 Each node tells every peer what it has, when a session begins and whenever it changes. What was
 heard of a peer ends with its session. So a look-up never waits for anybody; it may be out of date
@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
-from actors import ActorRef, DeadLetterReason
+from actors import ActorError, ActorRef, DeadLetterReason
 from actors.cell import Cell
 from actors.routing.patterns import Trie, pattern_of, words_of
 from transports import envelope
@@ -38,6 +38,8 @@ class Directory:
         self._patterns: dict[str, dict[tuple[str, ...], None]] = {}
         self._services: dict[str, dict[tuple[str, str], ActorRef]] = {}
         self._consumers: dict[str, dict[tuple[str, str], ActorRef]] = {}
+        self.takes: dict[str, tuple[str, ...]] = {}
+        """The classes of actors that each peer takes."""
 
     def attach(self) -> None:
         """Hear of what changes on this node."""
@@ -77,6 +79,9 @@ class Directory:
     def tell_all(self, link: Link) -> None:
         """Tell one peer everything, at the beginning of a session."""
         say = link.outgoing.control
+        classes = self._node.spawnable.classes
+        if classes:
+            say(envelope.Spawnable(classes))
         patterns = [".".join(words) for words in self._mine]
         for start in range(0, len(patterns), PATTERNS_AT_ONCE):
             say(envelope.Subscribed(tuple(patterns[start : start + PATTERNS_AT_ONCE]), True))
@@ -110,7 +115,11 @@ class Directory:
                     self._peer_registers(peer, message)
                 case envelope.Consumes():
                     self._peer_consumes(peer, message)
-        except ValueError as error:
+                case envelope.Spawnable(classes):
+                    self.takes[peer] = classes
+                    self._node.spawner.changed()
+        except (ValueError, ActorError) as error:
+            # It is no name, or this system makes no queues any more: it is being left.
             log.warning("%s: from node %s: %s", self._node.name, peer, error)
 
     def _peer_subscribes(self, peer: str, words: tuple[str, ...], present: bool) -> None:
@@ -141,20 +150,27 @@ class Directory:
         if message.prefetch < 1:
             ref = known.pop(key, None)
             if ref is not None:
-                queues.queue(message.queue).remove(ref)
+                queues.remove(message.queue, ref)
             return
         ref = known[key] = self._node.ref_of(f"actor://{peer}/{message.path}")
         queues.queue(message.queue).add(ref, message.prefetch)
 
+    def takes_nothing(self, peer: str) -> None:
+        """A peer is being left, or has refused an actor of a class that it had told of."""
+        self.takes[peer] = ()
+        self._node.spawner.changed()
+
     def lost(self, peer: str) -> None:
         """A peer is lost, and so is what it had."""
+        if self.takes.pop(peer, None) is not None:
+            self._node.spawner.changed()
         for words in self._patterns.pop(peer, {}):
             self._trie.remove(words, peer)
         system = self._node.system
         for (service, _), ref in self._services.pop(peer, {}).items():
             system._services.unregister(service, ref)
         for (queue, _), ref in self._consumers.pop(peer, {}).items():
-            system._queues.queue(queue).remove(ref)
+            system._queues.remove(queue, ref)
 
     # -- publishing
 

@@ -89,9 +89,10 @@ class Ended(Envelope, frozen=True, array_like=True, tag=8):
 
 
 class Stop(Envelope, frozen=True, array_like=True, tag=9):
-    """Stop this actor, gracefully."""
+    """Stop this actor: "normal" or "shutdown" (gracefully), or "killed" (at once)."""
 
     path: str
+    reason: str = "normal"
 
 
 class AwaitStop(Envelope, frozen=True, array_like=True, tag=10):
@@ -142,7 +143,10 @@ class Consumes(Envelope, frozen=True, array_like=True, tag=15):
     prefetch: int
 
 
-KINDS: Final = ("failed", "stopped", "timeout", "cycle", "unreadable", "not askable")
+KINDS: Final = (
+    *("failed", "stopped", "timeout", "cycle", "unreadable", "not askable"),
+    *("not taken", "name taken"),
+)
 
 
 class Streamed(Envelope, frozen=True, array_like=True, tag=16):
@@ -175,6 +179,29 @@ class StreamEnded(Envelope, frozen=True, array_like=True, tag=19):
     number: int
 
 
+class Spawnable(Envelope, frozen=True, array_like=True, tag=20):
+    """Actors of these classes, and no others, may be spawned here."""
+
+    classes: tuple[str, ...]
+
+
+class Spawn(Envelope, frozen=True, array_like=True, tag=21):
+    """Make an actor, as `spawned/NAME`, and say when it ends, as if Watch had followed.
+
+    number: of the wait for its start, answered by Replied or Refused; 0: nobody waits. cls: one of
+    the names in Spawnable. shutdown, brutal, start_within: what its parent demands; None: as its
+    class says. args: a list of the positional arguments and a dict of the others, as a value.
+    """
+
+    number: int
+    cls: str
+    name: str
+    shutdown: float | None
+    brutal: bool
+    start_within: float | None
+    args: bytes
+
+
 _Any = (
     Tell
     | Asked
@@ -195,6 +222,8 @@ _Any = (
     | Item
     | Granted
     | StreamEnded
+    | Spawnable
+    | Spawn
 )
 
 _encoder: Final = msgspec.msgpack.Encoder()

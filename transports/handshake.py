@@ -38,8 +38,7 @@ class Event(enum.Enum):
     REFUSE = "refuse"
 
 
-#: What is not in the table is out of order, and refused. A proof of a shared secret (challenge and
-#: response) belongs between HELLO and WELCOME: a state of its own, entered by HELLO, left by PROOF.
+#: What is not in the table is out of order, and refused.
 TABLE: Final[dict[tuple[State, Event], State]] = {
     (State.AWAIT_HELLO, Event.HELLO): State.AWAIT_WELCOME,
     (State.AWAIT_HELLO, Event.REFUSE): State.REFUSED,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from actors import (
     ActorFailed,
@@ -18,6 +18,7 @@ from actors import (
     DeadLetterReason,
     ExitReason,
     Failure,
+    InvalidAddress,
     NotAskable,
     NotStreamable,
     Terminated,
@@ -28,11 +29,14 @@ from actors.cell import Cell
 from actors.messages import reply_type
 from actors.rare import SendWait
 from actors.routing.topics import TopicRef
+from actors.states import RUNNING
+from actors.stopping import kill
 from actors.waiting import PENDING, Raised
 from transports import envelope
 from transports.errors import DecodeError, NotEncodable
 from transports.inbound import Delivery
-from transports.outgoing import Outgoing, trace_of
+from transports.outgoing import Outgoing
+from transports.reports import plain, text_of, trace_of
 from transports.session import Session
 from transports.streaming import RemoteSink
 
@@ -40,6 +44,9 @@ if TYPE_CHECKING:
     from transports.node import Node
 
 log = logging.getLogger("transports")
+
+
+_REASONS: Final = {reason.value: reason for reason in (ExitReason.SHUTDOWN, ExitReason.KILLED)}
 
 
 class Answer:
@@ -123,6 +130,8 @@ class Incoming:
         self._outgoing = outgoing
         self._answers: dict[int, Answer | RemoteSink] = {}
         self._watchers: dict[str, RemoteWatcher] = {}
+        self.spawned: dict[Cell, None] = {}
+        """The actors that the peer has spawned here, and that are alive."""
         self._over = False
         self.received = 0
         """Messages delivered so far."""
@@ -175,7 +184,7 @@ class Incoming:
             case envelope.Cancelled():
                 self._cancelled(message)
             case envelope.Watch():
-                self._watch(message.path)
+                self.watch(message.path)
             case envelope.Unwatch():
                 self._unwatch(message.path)
             case envelope.Ended():
@@ -183,7 +192,9 @@ class Incoming:
             case envelope.Stop():
                 cell = self._find(message.path)
                 if cell is not None:
-                    cell.stop()
+                    cell._stop_as(_REASONS.get(message.reason, ExitReason.NORMAL))
+            case envelope.Spawn():
+                self._node.spawnable.spawn(self, message)
             case envelope.AwaitStop():
                 self._await_stop(message)
             case envelope.Probe():
@@ -208,20 +219,23 @@ class Incoming:
             item = self._node.codec.decode_value(message.body)
         except DecodeError as error:
             log.warning("from node %s to %s: %s", self._peer, message.target, error)
-            self._dead(message.target, message.body, DeadLetterReason.UNREADABLE)
             self.accepted(sequence)
+            self._dead(message.target, message.body, DeadLetterReason.UNREADABLE)
             return
         cell = self._find(message.target)
         if cell is None:
-            self._dead(message.target, item, DeadLetterReason.NO_ACTOR)
             self.accepted(sequence)
+            self._dead(message.target, item, DeadLetterReason.NO_ACTOR)
         else:
             self._put(cell, item, sequence)
 
     def _dead(self, target: str, message: object, reason: DeadLetterReason) -> None:
         dispatcher = self._node.dispatcher
+        try:
+            ref = self._node.ref_of(f"actor://{self._node.system.name}/{target}")
+        except InvalidAddress as error:
+            raise DecodeError("$.target", str(error)) from error
         dispatcher.counters.at_the_door += 1
-        ref = self._node.ref_of(f"actor://{self._node.system.name}/{target}")
         dispatcher.dead_letters.add(ref, message, reason)
 
     def _put(self, cell: Cell, item: object, sequence: int) -> None:
@@ -280,7 +294,7 @@ class Incoming:
             node.probe((message.asker, str(cell)))
 
     def _refuse(self, number: int, kind: str, text: str, **more: Any) -> None:
-        self._outgoing.control(envelope.Refused(number, kind, text, **more))
+        self._outgoing.control(envelope.Refused(number, kind, plain(text), **more))
 
     def answered(self, answer: Answer) -> None:
         """An actor has answered, or will not."""
@@ -302,8 +316,7 @@ class Incoming:
         match error:
             case ActorFailed():
                 cause = error.cause
-                text = f"{type(cause).__name__}: {cause}"
-                self._refuse(number, "failed", text, started=True, trace=trace_of(cause))
+                self._refuse(number, "failed", text_of(cause), started=True, trace=trace_of(cause))
             case ActorStopped():
                 why = str(error.reason)
                 self._refuse(number, "stopped", why, started=error.started)
@@ -315,8 +328,7 @@ class Incoming:
             case NotAskable() | NotStreamable():
                 self._refuse(number, "not askable", str(error))
             case _:
-                text = f"{type(error).__name__}: {error}"
-                self._refuse(number, "failed", text, started=True)
+                self._refuse(number, "failed", text_of(error), started=True)
 
     def send_item(self, number: int, item: Any, kind: Any) -> None:
         """Send an item of a stream.
@@ -344,18 +356,25 @@ class Incoming:
 
     def _publish(self, message: envelope.Publish) -> None:
         try:
-            item = self._node.codec.decode_value(message.body)
-            address = Address.parse(f"topic://{message.topic}")
-        except (DecodeError, ValueError) as error:
+            ref = self._node.system.at(f"topic://{message.topic}")
+        except ValueError as error:
             log.warning("from node %s to topic %s: %s", self._peer, message.topic, error)
             return
-        ref = self._node.system.at(address)
         assert isinstance(ref, TopicRef)
+        try:
+            item = self._node.codec.decode_value(message.body)
+        except DecodeError as error:
+            log.warning("from node %s to topic %s: %s", self._peer, message.topic, error)
+            self._node.dispatcher.counters.at_the_door += 1
+            reason = DeadLetterReason.UNREADABLE
+            self._node.dispatcher.dead_letters.add(ref, message.body, reason)
+            return
         ref.publish_here(item)
 
     # -- watching and stopping
 
-    def _watch(self, path: str) -> None:
+    def watch(self, path: str) -> None:
+        """Tell the peer when the incarnation ends that is at this path now."""
         if path in self._watchers:
             return
         cell = self._find(path)
@@ -377,8 +396,11 @@ class Incoming:
         reason = notice.reason
         if isinstance(reason, Failure):
             error = reason.exception
-            text = f"{type(error).__name__}: {error}"
-            self._outgoing.control(envelope.Ended(watcher.path, "failed", text, trace_of(error)))
+            ended = envelope.Ended(watcher.path, "failed", text_of(error), trace_of(error))
+            self._outgoing.control(ended)
+        elif watcher.watched in self.spawned and self._node.system._root._state is not RUNNING:
+            # It did nothing to end; and who has spawned it is to spawn it elsewhere.
+            self._outgoing.control(envelope.Ended(watcher.path, "node down", "it is being left"))
         else:
             self._outgoing.control(envelope.Ended(watcher.path, str(reason)))
 
@@ -395,11 +417,33 @@ class Incoming:
         else:
             cell._on_stop(say)
 
+    # -- actors that the peer spawns here
+
+    def has_started(self, number: int) -> None:
+        """An actor has started whose start the peer waits for."""
+        if not self._over:
+            body = self._node.codec.encode_value(None)
+            self._outgoing.control(envelope.Replied(number, body))
+
+    def not_started(self, number: int, kind: str, text: str, trace: str) -> None:
+        """It has not, and will not."""
+        if not self._over:
+            self._refuse(number, kind, text, trace=trace)
+
+    def never_was(self, path: str, text: str, trace: str) -> None:
+        """Nobody could be spawned there: for who watches it, it has failed."""
+        self._outgoing.control(envelope.Ended(path, "failed", text, trace))
+
     # -- the end
 
     def lost(self) -> None:
-        """The peer is lost: nobody there waits for an answer any more."""
+        """The peer is lost: nobody there waits for an answer any more.
+
+        What it has spawned here is killed: it would spawn the like elsewhere, and two would live.
+        """
         self._over = True
+        for cell in tuple(self.spawned):
+            kill(cell)
         answers, self._answers = self._answers, {}
         for answer in answers.values():
             answer.leave()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakValueDictionary
 
@@ -37,9 +37,13 @@ from transports.link import Link
 from transports.outgoing import Outgoing
 from transports.remote_ref import RemoteRef
 from transports.session import Session, State
+from transports.spawnable import Recipe, Spawnable
+from transports.spawner import Spawner, StartWait
 
 if TYPE_CHECKING:
+    from actors import Actor
     from actors.dispatcher import Dispatcher
+    from supervision.processes import WorkerHost
 
 log = logging.getLogger("transports")
 
@@ -87,14 +91,18 @@ class Node:
     endpoint: where connections come from. peers: names of nodes to connect with; others may call.
     incarnation: an int that is larger each time that a node of this name starts; None: from the
     machine's clock. limits: see Limits. types: the classes of messages that are exchanged;
-    None: all that `@message` has registered. One Node belongs to one system.
+    None: all that `@message` has registered. spawnable: the classes of actors that peers may spawn
+    here, each by its own name, or a dict of names and classes; they are told of them. None else is
+    made for a peer. One Node belongs to one system.
 
     Raises:
         InvalidAddress: a peer's name cannot stand in an address.
-        ValueError: an incarnation below 1.
+        NotAnActor: one in spawnable is no class of actors.
+        ValueError: an incarnation below 1; or two classes have one name.
     """
 
     session_class: ClassVar[type[Session]] = Session
+    ref_class: type[RemoteRef] = RemoteRef
     system: ActorSystem
 
     def __init__(
@@ -105,6 +113,7 @@ class Node:
         incarnation: int | None = None,
         limits: Limits | None = None,
         types: Iterable[type] | None = None,
+        spawnable: Iterable[Recipe] | Mapping[str, Recipe] = (),
     ) -> None:
         if incarnation is not None and (type(incarnation) is not int or incarnation < 1):
             raise ValueError(f"incarnation is an int from 1 up: {incarnation!r}")
@@ -116,10 +125,16 @@ class Node:
         self._incarnation = incarnation
         self._types = None if types is None else tuple(types)
         self._links: dict[str, Link] = {}
+        self.worker_nodes: dict[str, None] = {}
+        """Names of the nodes of worker processes; see `host_workers`."""
         self._refs: WeakValueDictionary[Address, RemoteRef] = WeakValueDictionary()
         self.directory = Directory(self)
+        self.spawnable = Spawnable(self, spawnable)
+        self.spawner = Spawner(self)
         self._scope = trio.CancelScope(shield=True)
         self._ended = trio.Event()
+        self._connections: list[Connections] = []
+        self._next_session = 1
         self.leaving = False
 
     # -- a transport
@@ -138,7 +153,9 @@ class Node:
             "actor",
             lambda address: local(address) if address.node == self.name else self._remote(address),
         )
+        system.install_elsewhere(self.spawner)
         self.directory.attach()
+        self.spawnable.attach()
         # Shielded, as the dispatcher: a cancellation from outside reaches the body of `async with`
         # first, which may still talk to other nodes; then `detach` ends this.
         opened = trio.Event()
@@ -152,8 +169,7 @@ class Node:
         with trio.move_on_after(self.limits.leave_within):
             for link in self._links.values():
                 if link.up and link.session.state is State.CONNECTED:
-                    link.session.close()
-                    link.wake()
+                    link.outgoing.leave()
             for link in self._links.values():
                 while link.up and link.session.state is not State.CLOSED:
                     await link.changed.wait()
@@ -163,7 +179,7 @@ class Node:
         await self._ended.wait()
         for link in self._links.values():
             link.incoming.lost()
-            link.outgoing.lost(NodeDown(link.peer, "this system was left"))
+            link.outgoing.lost(NodeDown(link.peer, "this system was left"), for_good=True)
 
     async def _run(self, opened: trio.Event) -> None:
         try:
@@ -172,6 +188,8 @@ class Node:
                     self._nursery = nursery
                     self.connect(self._endpoint, self._peers)
                     opened.set()
+                    # Also a node that nobody can call, and that calls nobody, may do so later.
+                    await trio.sleep_forever()
         finally:
             self._ended.set()
 
@@ -180,17 +198,40 @@ class Node:
     def connect(self, endpoint: Endpoint, peers: Iterable[Peer]) -> None:
         """Be called at an endpoint from now on, and call these peers by it."""
         connections = Connections(self, endpoint, peers)
+        self._connections.append(connections)
         self._nursery.start_soon(endpoint.serve, connections.called)
         for peer in connections.peers:
             self._nursery.start_soon(connections.dial, peer)
+
+    async def host_workers(
+        self,
+        nodes: Sequence[str],
+        actors: Sequence[type[Actor]],
+        modules: Iterable[str],
+        options: Mapping[str, Any],
+    ) -> WorkerHost:
+        """See `supervision.processes.HostsWorkers`; Raises as said there."""
+        from transports.worker.host import open_host  # it builds on this module
+
+        return await open_host(self, nodes, actors, modules, options)
 
     def make_link(self, peer: str) -> Link:
         """The link with a peer, made when it is first heard of."""
         link = self._links.get(peer)
         if link is None:
-            link = self._links[peer] = Link(self, peer, self.new_session(1))
+            session = self.new_session(self._next_session)
+            link = self._links[peer] = Link(self, peer, session)
             self._nursery.start_soon(link.watch_over)
         return link
+
+    def forget(self, link: Link) -> bool:
+        """Forget a peer that is out of reach, if it is not one that this node calls."""
+        if any(connections.calls(link) for connections in self._connections):
+            return False
+        # The peer may remember the session of now: a later one must not have its number.
+        self._next_session = max(self._next_session, link.session.number + 1)
+        del self._links[link.peer]
+        return True
 
     def new_session(self, number: int) -> Session:
         """A session of that number, with this node's limits."""
@@ -221,6 +262,10 @@ class Node:
         """
         if self.leaving:
             raise SystemClosed(self.name)
+        return self.link_still(peer)
+
+    def link_still(self, peer: str) -> Outgoing | None:
+        """The same while the system is being left: for those who take something back."""
         link = self._links.get(peer)
         return None if link is None else link.outgoing
 
@@ -231,6 +276,17 @@ class Node:
     def wake(self, peer: str) -> None:
         """There is something to write to this peer."""
         self._links[peer].wake()
+
+    def is_up(self, name: str) -> bool:
+        """Whether there is a connection with this node now; it may be this one itself."""
+        return name == self.name or (name in self._links and self._links[name].up)
+
+    async def wait(self, waiter: Waiter) -> Any:
+        """Wait as the actor on whose turn this is called, if there is one."""
+        asker = self.asker()
+        if asker is None:
+            return await waiter.wait(self.dispatcher)
+        return await asker._wait_as(asker, waiter)
 
     def asker(self) -> Cell | None:
         """The actor on whose turn, or in whose nursery, this is called."""
@@ -251,7 +307,7 @@ class Node:
     def _remote(self, address: Address) -> RemoteRef:
         ref = self._refs.get(address)
         if ref is None:
-            ref = self._refs[address] = RemoteRef(self, address)
+            ref = self._refs[address] = self.ref_class(self, address)
         return ref
 
     def no_such_node(self, ref: ActorRef, message: object) -> None:
@@ -301,6 +357,8 @@ class Node:
                     todo.append((holder, (*path, address)))
 
     def _break(self, waiter: Waiter, chain: list[str]) -> None:
+        if isinstance(waiter, StartWait):
+            waiter.resolve(Raised(AskCycle(self.refs_of(chain))))
         if not isinstance(waiter, Ask):
             return
         holder: object = waiter.holder

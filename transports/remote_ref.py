@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from math import inf
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from actors import (
     MailboxFull,
     NodeDown,
     NotAMessage,
+    SystemClosed,
     Terminated,
 )
 from actors.address import Address
@@ -22,12 +24,14 @@ from actors.ask import Ask
 from actors.timers import check_seconds
 from actors.waiting import PENDING, Waiter
 from actors.watching import notify, take_back
+from transports.errors import NotEncodable
 from transports.streaming import open_channel
 
 if TYPE_CHECKING:
     from actors.cell import Cell
     from actors.streams import Channel
     from transports.node import Node
+    from transports.outgoing import Outgoing
 
 
 class Watchers:
@@ -85,7 +89,7 @@ class RemoteRef(ActorRef):
             node.no_such_node(self, message)
         elif not link.tell(self, message):
             waiter = link.wait_for_room(self, message)
-            await self._wait(waiter)
+            await self._node.wait(waiter)
 
     async def ask(self, message: Any, timeout: float | None = 5.0) -> Any:
         if message.__class__ is type:
@@ -101,7 +105,7 @@ class RemoteRef(ActorRef):
         self._take_over(ask)
         if timeout is not None and ask.value is PENDING:
             dispatcher.timers.expect(ask)
-        return await self._wait(ask)
+        return await self._node.wait(ask)
 
     async def _open_stream(self, channel: Channel, request: object) -> None:
         node = self._node
@@ -119,12 +123,6 @@ class RemoteRef(ActorRef):
         open_channel(channel, link, ask, asker)
         link.ask(self, ask)
 
-    async def _wait(self, waiter: Waiter) -> Any:
-        asker = self._node.asker()
-        if asker is None:
-            return await waiter.wait(self._node.dispatcher)
-        return await asker._wait_as(asker, waiter)
-
     def _take_over(self, ask: Ask) -> None:
         link = self._node.link(self._address.node)
         ask.holder = self  # type: ignore[assignment] # see `_rare`
@@ -139,10 +137,19 @@ class RemoteRef(ActorRef):
     _takes_asks = True
 
     def _put_ask(self, ask: Ask) -> None:
-        self._take_over(ask)
+        """Send what is asked. One that cannot be sent is answered at once, as by an actor."""
+        try:
+            self._take_over(ask)
+        except NotEncodable as error:
+            ask.failed(error)
+        except SystemClosed as error:
+            counters = self._node.dispatcher.counters
+            counters.at_the_door += 1
+            counters.rejected += 1
+            ask.stopped(str(error))
 
     def _load(self) -> int:
-        link = self._node.link(self._address.node)
+        link = self._node.link_still(self._address.node)
         return 0 if link is None else link.on_the_way(self)
 
     def _closed(self) -> bool:
@@ -151,7 +158,7 @@ class RemoteRef(ActorRef):
 
     def _asker_gone(self, ask: Ask) -> None:
         """Nobody waits for the reply any more (see `Cell`): the other node is told."""
-        link = self._node.link(self._address.node)
+        link = self._node.link_still(self._address.node)
         if link is not None:
             link.asker_gone(ask)
 
@@ -178,7 +185,7 @@ class RemoteRef(ActorRef):
     def _unwatched_by(self, watcher: Cell) -> None:
         if self._rare is not None:
             self._rare.watchers.pop(watcher, None)
-            link = self._node.link(self._address.node)
+            link = self._node.link_still(self._address.node)
             if link is not None and not self._rare.watchers:
                 link.unwatch(self)
         if watcher._rare is not None:
@@ -204,10 +211,32 @@ class RemoteRef(ActorRef):
         if link is not None:
             link.stop(self)
 
+    def _stop_as(self, reason: ExitReason) -> None:
+        link = self._spawned_by()
+        if link is not None:
+            link.stop(self, reason)
+
+    def _end(self) -> Waiter:
+        link = self._spawned_by()
+        if link is not None:
+            return link.await_stop(self)
+        waiter = Waiter(None)
+        waiter.resolve()
+        return waiter
+
+    def _spawned_by(self) -> Outgoing | None:
+        """The link by which this node has spawned it; None: it has not, or it has ended."""
+        # (Once this system is being left, its peers stop what it has spawned there.)
+        with contextlib.suppress(SystemClosed):
+            link = self._node.link(self._address.node)
+            if link is not None and self._address.path in link.spawns:
+                return link
+        return None
+
     async def stopped(self) -> None:
         """Wait until it has stopped for good, or its node is lost. A checkpoint."""
         self._node.dispatcher.check_thread("stopped")
         await trio.lowlevel.checkpoint_if_cancelled()
         link = self._node.link(self._address.node)
         if link is not None:
-            await self._wait(link.await_stop(self))
+            await self._node.wait(link.await_stop(self))

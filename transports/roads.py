@@ -7,11 +7,13 @@ cattrs, whose own structuring of plain values (`"42"` to 42) is replaced by a st
 
 from __future__ import annotations
 
+import binascii
 import functools
 import re
 import typing
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from types import ModuleType
+from typing import Any, Final, NoReturn
 
 import attrs
 import cattrs
@@ -25,19 +27,24 @@ from transports.parts import find_fault
 Encode = Callable[[Any], bytes]
 Decode = Callable[[bytes], Any]
 DecodeRef = Callable[[type, Any], Any]
+Form = ModuleType
+MSGPACK: Final[Form] = msgspec.msgpack
+JSON: Final[Form] = msgspec.json
 
 PATH: Final = re.compile(r" - at `(\$[^`]*)`$")
 
 
-def make_road(kind: Any, decode_ref: DecodeRef) -> tuple[Encode, Decode]:
+def make_road(kind: Any, decode_ref: DecodeRef, form: Form = MSGPACK) -> tuple[Encode, Decode]:
     """How values of one type become bytes, and again values.
+
+    form: MSGPACK, as between nodes; or JSON, for people, where bytes are text in base64.
 
     Raises:
         NotEncodable: the type has no form on the wire.
     """
     try:
         road = _through_cattrs if needs_cattrs(kind) else _through_msgspec
-        return road(kind, decode_ref)
+        return road(kind, decode_ref, form)
     except NameError as error:
         raise NotEncodable(
             kind, f"{error}: the types of its fields must be known where its module looks"
@@ -46,13 +53,19 @@ def make_road(kind: Any, decode_ref: DecodeRef) -> tuple[Encode, Decode]:
         raise NotEncodable(kind, str(error)) from error
 
 
-def _through_msgspec(cls: Any, decode_ref: DecodeRef) -> tuple[Encode, Decode]:
-    decoder: Any = msgspec.msgpack.Decoder(cls, dec_hook=decode_ref, ext_hook=_no_extension)
-    return msgspec.msgpack.Encoder(enc_hook=_encode_ref).encode, decoder.decode
+def _through_msgspec(cls: Any, decode_ref: DecodeRef, form: Form) -> tuple[Encode, Decode]:
+    decoder: Any
+    if form is JSON:
+        decoder = msgspec.json.Decoder(cls, dec_hook=decode_ref)
+    else:
+        decoder = msgspec.msgpack.Decoder(cls, dec_hook=decode_ref, ext_hook=_no_extension)
+    return form.Encoder(enc_hook=_encode_ref).encode, decoder.decode
 
 
-def _through_cattrs(cls: Any, decode_ref: DecodeRef) -> tuple[Encode, Decode]:
+def _through_cattrs(cls: Any, decode_ref: DecodeRef, form: Form) -> tuple[Encode, Decode]:
     converter = _strict_converter()
+    if form is JSON:
+        converter.register_structure_hook(bytes, _from_base64)
     converter.register_structure_hook_func(
         lambda kind: isinstance(kind, type) and issubclass(kind, ActorRef),
         lambda value, kind: decode_ref(kind, value),
@@ -61,11 +74,15 @@ def _through_cattrs(cls: Any, decode_ref: DecodeRef) -> tuple[Encode, Decode]:
         lambda kind: isinstance(kind, type) and issubclass(kind, ActorRef), str
     )
     converter.get_structure_hook(cls)
-    encoder = msgspec.msgpack.Encoder()
-    decoder = msgspec.msgpack.Decoder(ext_hook=_no_extension)
+    encoder = form.Encoder()
+    decoder: Any
+    if form is JSON:
+        decoder = msgspec.json.Decoder()
+    else:
+        decoder = msgspec.msgpack.Decoder(ext_hook=_no_extension)
 
     def encode(message: Any) -> bytes:
-        return encoder.encode(converter.unstructure(message))
+        return bytes(encoder.encode(converter.unstructure(message)))
 
     def decode(body: bytes) -> Any:
         plain = decoder.decode(body)
@@ -88,7 +105,7 @@ def _no_extension(code: int, _: object) -> Any:
     raise ValueError(f"a field is of no such kind: extension {code}")
 
 
-_FAULTS: Final = (
+ENCODING_FAULTS: Final = (
     NotEncodable,
     TypeError,
     ValueError,
@@ -96,6 +113,9 @@ _FAULTS: Final = (
     RecursionError,
     AttributeError,
 )
+# A text that is no UTF-8, too deep a nesting, or whatever a validator of the class raises: a user's
+# code, which runs on a peer's bytes and must not end this node.
+DECODING_FAULTS: Final = Exception
 
 
 def encode_or_blame(value: object, encode: Encode) -> bytes:
@@ -106,26 +126,29 @@ def encode_or_blame(value: object, encode: Encode) -> bytes:
     """
     try:
         return encode(value)
-    except NotEncodable as error:
+    except ENCODING_FAULTS as error:
+        blame_value(error, value, encode)
+
+
+def blame_value(error: Exception, value: object, encode: Encode) -> NoReturn:
+    """Raises NotEncodable for the error of `encode(value)`: which part of it is to blame."""
+    if isinstance(error, NotEncodable):
         if error.value is value:
-            raise
+            raise error
         # Of something inside; its sender knows the whole.
         inner = error.value if isinstance(error.value, type) else type(error.value)
         why = error.why if inner is type(value) else f"{inner.__name__}: {error.why}"
         raise NotEncodable(value, why, error.path) from error
-    except RecursionError as error:
+    if isinstance(error, RecursionError):
         raise NotEncodable(value, "it contains itself, or is nested too deep") from error
-    except _FAULTS as error:
-        path, part = find_fault(value, functools.partial(_is_good, encode))
-        raise NotEncodable(
-            value, f"{type(error).__name__}: {error}: {brief(part)}", path
-        ) from error
+    path, part = find_fault(value, functools.partial(_is_good, encode))
+    raise NotEncodable(value, f"{type(error).__name__}: {error}: {brief(part)}", path) from error
 
 
 def _is_good(encode: Encode, value: object) -> bool:
     try:
         encode(value)
-    except _FAULTS:
+    except ENCODING_FAULTS:
         return False
     return True
 
@@ -138,15 +161,19 @@ def decode_or_blame(data: bytes, decode: Decode) -> Any:
     """
     try:
         return decode(data)
-    except DecodeError:
-        raise
-    except msgspec.MsgspecError as error:
+    except DECODING_FAULTS as error:
+        blame_bytes(error)
+
+
+def blame_bytes(error: Exception) -> NoReturn:
+    """Raises DecodeError for the error that bytes were decoded with."""
+    if isinstance(error, DecodeError):
+        raise error
+    if isinstance(error, msgspec.MsgspecError):
         # A ValidationError says where, at its end.
         path = PATH.search(str(error))
         raise DecodeError(path[1] if path else "$", PATH.sub("", str(error))) from error
-    except (ValueError, TypeError, OverflowError, RecursionError, KeyError) as error:
-        # A validator of the class itself, a text that is no UTF-8, or too deep a nesting.
-        raise DecodeError("$", f"{type(error).__name__}: {error}") from error
+    raise DecodeError("$", f"{type(error).__name__}: {error}") from error
 
 
 def needs_cattrs(cls: type) -> bool:
@@ -189,6 +216,12 @@ def _exactly(kind: type) -> Callable[[Any, Any], Any]:
         return value
 
     return structure
+
+
+def _from_base64(value: Any, _: Any) -> bytes:
+    if type(value) is not str:
+        raise TypeError(f"Expected base64 in a `str`, got `{type(value).__name__}`")
+    return binascii.a2b_base64(value, strict_mode=True)
 
 
 def _number(value: Any, _: Any) -> float:

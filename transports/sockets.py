@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -23,6 +23,7 @@ from transports.introduction import (
     check_secret,
 )
 from transports.node import Limits, Node
+from transports.spawnable import Recipe
 
 if TYPE_CHECKING:
     from actors import ActorSystem
@@ -136,10 +137,18 @@ class SocketNode(Node):
         incarnation: int | None,
         limits: Limits | None,
         types: Iterable[type] | None,
+        spawnable: Iterable[Recipe] | Mapping[str, Recipe],
     ) -> None:
         if not endpoint.listens:
             peers = [attrs.evolve(peer, calls=False) for peer in peers]
-        super().__init__(endpoint, peers=peers, incarnation=incarnation, limits=limits, types=types)
+        super().__init__(
+            endpoint,
+            peers=peers,
+            incarnation=incarnation,
+            limits=limits,
+            types=types,
+            spawnable=spawnable,
+        )
         self._socket_endpoint = endpoint
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import ipaddress
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import trio
@@ -14,6 +14,7 @@ from transports.endpoint import Peer
 from transports.errors import CannotListen
 from transports.node import Limits
 from transports.sockets import SocketEndpoint, SocketNode, listening
+from transports.spawnable import Recipe
 from transports.tls import Tls
 
 UNSAFE: Final = (
@@ -34,7 +35,7 @@ class Tcp(SocketNode):
     secret: at least 16 bytes, the same on all nodes. Both sides prove that they have it, and it is
     never sent. It keeps strangers out; it does not encrypt, and whoever can change what passes on
     the network is not kept out: that takes `tls`, with a certificate for each node.
-    limits, incarnation, types: as Node's.
+    limits, incarnation, types, spawnable: as Node's.
 
     Raises:
         ValueError: an address is none, the secret is too short.
@@ -51,6 +52,7 @@ class Tcp(SocketNode):
         incarnation: int | None = None,
         limits: Limits | None = None,
         types: Iterable[type] | None = None,
+        spawnable: Iterable[Recipe] | Mapping[str, Recipe] = (),
     ) -> None:
         if tls is not None and not isinstance(tls, Tls):
             raise TypeError(f"tls is Tls(cert=..., key=..., ca=...), not {tls!r}")
@@ -60,7 +62,14 @@ class Tcp(SocketNode):
         endpoint = TcpEndpoint(listen, secret, tls)
         for peer in known:
             endpoint.check_safe(parse_place(peer.where)[0], peer.where)
-        super().__init__(endpoint, known, incarnation=incarnation, limits=limits, types=types)
+        super().__init__(
+            endpoint,
+            known,
+            incarnation=incarnation,
+            limits=limits,
+            types=types,
+            spawnable=spawnable,
+        )
 
 
 def parse_peer(text: str) -> Peer:

@@ -7,7 +7,7 @@ import errno
 import fcntl
 import os
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 import trio
@@ -16,6 +16,7 @@ from transports.endpoint import Peer
 from transports.errors import CannotListen
 from transports.node import Limits
 from transports.sockets import SocketEndpoint, SocketNode, listening
+from transports.spawnable import Recipe
 
 MODE: Final = 0o600
 MOST: Final = 107
@@ -30,7 +31,7 @@ class Unix(SocketNode):
     path: of the socket; a file there that no process listens at any more is replaced. None: it only
     calls others. peers: each as PATH, or NAME@PATH, which is refused if another node answers there;
     as with Tcp. secret: as Tcp's, if being the same user is not enough.
-    limits, incarnation, types: as Node's.
+    limits, incarnation, types, spawnable: as Node's.
 
     Raises:
         ValueError: a path is empty or too long, the secret is too short.
@@ -38,19 +39,27 @@ class Unix(SocketNode):
 
     def __init__(
         self,
-        path: str | os.PathLike[str] | None,
+        path: str | os.PathLike[str] | None = None,
         *,
         peers: Iterable[str] = (),
         secret: bytes | None = None,
         incarnation: int | None = None,
         limits: Limits | None = None,
         types: Iterable[type] | None = None,
+        spawnable: Iterable[Recipe] | Mapping[str, Recipe] = (),
     ) -> None:
         if isinstance(peers, str):
             raise TypeError(f"peers is a list of paths: [{peers!r}]")
         endpoint = UnixEndpoint(None if path is None else os.fspath(path), secret)
         known = [parse_peer(peer) for peer in peers]
-        super().__init__(endpoint, known, incarnation=incarnation, limits=limits, types=types)
+        super().__init__(
+            endpoint,
+            known,
+            incarnation=incarnation,
+            limits=limits,
+            types=types,
+            spawnable=spawnable,
+        )
 
 
 def parse_peer(text: str) -> Peer:

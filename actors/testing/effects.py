@@ -7,16 +7,21 @@ from typing import Any
 
 import attrs
 
+from actors.placement import Placement
 from actors.ref import ActorRef
 
 
 @attrs.frozen
 class Spawned:
-    """It made an actor: `spawn` or `start` of its context (a child) or of its system."""
+    """It made an actor: `spawn` or `start` of its context (a child) or of its system.
+
+    on: the node, or the placement, if it is to live elsewhere.
+    """
 
     recipe: Callable[..., Any]
     args: tuple[Any, ...]
     ref: ActorRef
+    on: str | Placement | None = None
 
 
 @attrs.frozen

@@ -14,12 +14,14 @@ from actors.address import Address, check_name
 from actors.context import Context
 from actors.env import Env
 from actors.errors import ForgottenAwait, NameTaken, NotRunning, brief
+from actors.placement import On, Placement, check_on
 from actors.ref import ActorRef
 from actors.streams import Channel
 from actors.testing import effects
 from actors.timers import check_period, check_seconds
 
 ActorT = TypeVar("ActorT", bound=Actor)
+T = TypeVar("T")
 NOTHING_IN_HAND = object()
 
 
@@ -227,14 +229,17 @@ class ActorKit(Generic[ActorT]):
         cls: Callable[..., Actor],
         args: tuple[Any, ...],
         name: str | None,
+        on: On | None,
     ) -> KitRef:
+        if on is not None:
+            check_on(on)
         made = actor_class(cls)
         if name is None:
             name = f"{made._traits.name}~{self.env.next_id()}"
         elif check_name(name) in siblings:
             raise NameTaken(name, siblings[name])
         ref = siblings[name] = self.ref(folder + name)
-        self.effects.append(effects.Spawned(cls, args, ref))
+        self.effects.append(effects.Spawned(cls, args, ref, on))
         return ref
 
     def _answer(self, ref: ActorRef, message: Any) -> Any:
@@ -317,15 +322,25 @@ class KitSystem:
         """The top-level actors that were spawned."""
         return tuple(self._children.values())
 
-    def spawn(self, cls: Callable[..., Actor], *args: Any, name: str | None = None) -> ActorRef:
+    def spawn(
+        self,
+        cls: Callable[..., Actor],
+        *args: Any,
+        name: str | None = None,
+        on: str | Placement | None = None,
+    ) -> ActorRef:
         """A top-level actor, as an effect."""
-        return self._kit._spawn(self._children, "", cls, args, name)
+        return self._kit._spawn(self._children, "", cls, args, name, on)
 
     async def start(
-        self, cls: Callable[..., Actor], *args: Any, name: str | None = None
+        self,
+        cls: Callable[..., Actor],
+        *args: Any,
+        name: str | None = None,
+        on: str | Placement | None = None,
     ) -> ActorRef:
         """The same: nothing is started."""
-        return self.spawn(cls, *args, name=name)
+        return self.spawn(cls, *args, name=name, on=on)
 
     def at(self, address: str | Address) -> KitRef:
         """A ref by address; the same one for the same path."""
@@ -366,13 +381,23 @@ class KitContext(Context):
     def incarnation(self) -> int:
         return self.incarnation_number
 
-    def spawn(self, cls: Callable[..., Actor], *args: Any, name: str | None = None) -> ActorRef:
-        return self._kit._spawn(self._children, f"{self._ref.address.path}/", cls, args, name)
+    def spawn(
+        self,
+        cls: Callable[..., Actor],
+        *args: Any,
+        name: str | None = None,
+        on: str | Placement | None = None,
+    ) -> ActorRef:
+        return self._kit._spawn(self._children, f"{self._ref.address.path}/", cls, args, name, on)
 
     async def start(
-        self, cls: Callable[..., Actor], *args: Any, name: str | None = None
+        self,
+        cls: Callable[..., Actor],
+        *args: Any,
+        name: str | None = None,
+        on: str | Placement | None = None,
     ) -> ActorRef:
-        return self.spawn(cls, *args, name=name)
+        return self.spawn(cls, *args, name=name, on=on)
 
     def watch(self, ref: ActorRef) -> None:
         self._record(effects.Watched(_checked_ref(ref, "watch")))
@@ -396,6 +421,10 @@ class KitContext(Context):
         effect = effects.Scheduled(seconds, message, seconds)
         self._record(effect)
         return KitTimer(self._kit, effect)
+
+    async def run_blocking(self, function: Callable[..., T], *args: Any) -> T:
+        # At once, without a thread: what it does is the same.
+        return function(*args)
 
     def become(self, handler: Callable[[Any], Any]) -> None:
         if not callable(handler):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
 from actors import ActorFailed, Failure, Mailbox, Restart, Stop
+from actors.hashing import stable_hash
 from supervision import (
     Broadcast,
     ConsistentHash,
@@ -24,7 +25,7 @@ from supervision import (
     RoundRobin,
     WhichChildren,
 )
-from supervision.routing import jump_hash, stable_hash
+from supervision.routing import jump_hash
 from tests.actors.kit import Checked, Doer, fail, nap, wait
 
 

@@ -5,6 +5,7 @@ Whatever is wrong is a DecodeError; any other exception is what is looked for.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
@@ -12,12 +13,13 @@ from typing import Any, Final
 import attrs
 
 from actors import message
-from transports import frames
+from transports import envelope, frames
 from transports.codec import Codec
 from transports.errors import DecodeError
 from transports.frames import Ack, Hello, Reason, Refuse
 from transports.framing import FrameDecoder, encode_frame
 from transports.handshake import Agreed, Handshake
+from transports.introduction import PROVE, Introduced, Introduction, Role, decode_introduce, prefix
 from transports.session import Session
 
 
@@ -47,10 +49,28 @@ FAR: Final = Hello("far", 9, 2, 7, 1, 0, 8, 4096)
 CODEC: Final = Codec([Item, Order, Private], max_size=4096)
 MESSAGES: Final = (Item("tea", 2), Order(1, [Item("a")], 0.5, {"b": 1}, b"c"), Private(3))
 
+VALUES: Final = ([1, None, "tea", -0.5, b"b"], {"a": {1: [True]}}, [MESSAGES[1]])
+ENVELOPES: Final = (
+    envelope.Tell("bank/savings", CODEC.encode_value(MESSAGES[0])),
+    envelope.Asked(1, "bank", 2.5, "actor://far/x", b"\xc0"),
+    envelope.Refused(1, "cycle", "why", True, ("actor://far/x",), "trace"),
+    envelope.Ended("bank", "failed", "why", "trace"),
+    envelope.Probe(("actor://far/x", "actor://near/y")),
+    envelope.Subscribed(("orders.*", "**"), True),
+    envelope.Registered("shop", "bank", 3, "1.4"),
+    envelope.Streamed(2, "bank", 8, "", b"\xc0"),
+    envelope.Granted(2, 4),
+)
+
+SECRET: Final = b"sixteen bytes or more"
+CALLER: Final = Introduction("far", Role.CALLER, b"n" * 32, secret=SECRET).outgoing()[0]
+
 #: Valid payloads to begin with: each kind of frame, messages, and frames with their checksums.
 CORPUS: Final[tuple[bytes, ...]] = (
     frames.encode_hello(FAR),
     frames.encode_welcome(),
+    CALLER,
+    bytes([PROVE]) + bytes(32),
     frames.encode_refuse(Refuse(Reason.FENCED, "over")),
     frames.DATA_HEADER.pack(frames.DATA, 1, 1) + b"payload",
     frames.encode_ack(Ack(False, 3, 1, ((3, 3),))),
@@ -59,11 +79,20 @@ CORPUS: Final[tuple[bytes, ...]] = (
     frames.encode_number(frames.PONG, 0),
     frames.encode_number(frames.CLOSE, 0),
     *map(CODEC.encode, MESSAGES),
+    *map(CODEC.encode_value, VALUES),
+    *map(envelope.encode, ENVELOPES),
     *(encode_frame(CODEC.encode(each)) for each in MESSAGES),
+    CODEC.encode_value([[1, Item("tea")], {"name": "x"}]),
+    envelope.encode(envelope.Tell("bank/savings", CODEC.encode(MESSAGES[0]))),
+    envelope.encode(envelope.Stop("spawned/x", "killed")),
+    envelope.encode(envelope.Spawnable(("Indexer", "Reporter"))),
+    envelope.encode(envelope.Spawn(7, "Indexer", "x~a.1.2", 5.0, True, None, b"\x92\x90\x80")),
 )
 
 DECODERS: Final[tuple[Callable[[bytes], Any], ...]] = (
     frames.kind,
+    prefix,
+    decode_introduce,
     frames.hello_version,
     frames.decode_hello,
     frames.decode_welcome,
@@ -72,6 +101,11 @@ DECODERS: Final[tuple[Callable[[bytes], Any], ...]] = (
     frames.decode_ack,
     frames.decode_number,
     CODEC.decode,
+    CODEC.decode_value,
+    functools.partial(CODEC.decode_value, kind=Order | None),
+    functools.partial(CODEC.decode_value, kind=Order | Item),
+    functools.partial(CODEC.decode_value, kind=tuple[Private, ...]),
+    envelope.decode,
 )
 
 
@@ -81,6 +115,7 @@ def each(data: bytes) -> None:
         with suppress(DecodeError):
             decode(data)
     _framing(data)
+    _introductions(data)
     _handshakes(data)
     # As one frame, and cut into several by their lengths.
     _session([data])
@@ -93,6 +128,17 @@ def _framing(data: bytes) -> None:
         for start in range(0, len(data), 7):
             decoder.feed(data[start : start + 7])
     assert decoder.buffered <= 4096 + 8
+
+
+def _introductions(data: bytes) -> None:
+    for secret in (None, SECRET):
+        first = Introduction("near", Role.CALLED, bytes(32), secret=secret)
+        first.received(data)
+        second = Introduction("near", Role.CALLED, bytes(32), secret=SECRET)
+        second.received(CALLER)
+        second.received(data)
+        assert not isinstance(second.result, Introduced)
+        assert secret is None or not isinstance(first.result, Introduced)
 
 
 def _handshakes(data: bytes) -> None:

@@ -120,17 +120,28 @@ class Remote(Actor):
 
 @contextlib.asynccontextmanager
 async def cluster(
-    *names: str, wires: Wires | None = None, limits: Limits | None = None, **options: Any
+    *names: str,
+    wires: Wires | None = None,
+    limits: Limits | None = None,
+    spawnable: dict[str, Any] | None = None,
+    **options: Any,
 ) -> AsyncIterator[list[ActorSystem]]:
-    """Systems that are connected with each other; each must account for every message."""
+    """Systems that are connected with each other; each must account for every message.
+
+    spawnable: of each node, by its name.
+    """
     network = wires if wires is not None else Wires()
     systems: list[ActorSystem] = []
     async with contextlib.AsyncExitStack() as stack:
         for name in names:
             make = functools.partial(Node, network.endpoint(name), limits=limits)
             peers = [other for other in names if other != name]
+            takes = (spawnable or {}).get(name, ())
             system = ActorSystem(
-                name, transport=make(peers=peers), env=Env(7, slice_messages=64), **options
+                name,
+                transport=make(peers=peers, spawnable=takes),
+                env=Env(7, slice_messages=64),
+                **options,
             )
             systems.append(await stack.enter_async_context(system))
         yield systems

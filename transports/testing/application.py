@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from actors import ActorSystem, Env
 from transports.node import Limits
+from transports.spawnable import Recipe
 
 if TYPE_CHECKING:
     from actors.env import Random
@@ -49,7 +50,8 @@ class Application:
     """Subclass this: one instance lives for one run.
 
     nodes: how many nodes, unless `simulate` says so. limits: of each node. options: keywords for
-    each ActorSystem.
+    each ActorSystem. spawnable: of each node but the client's, as for `Node`; one that is set in
+    `__init__` may have classes that know the application.
 
     Raises:
         TypeError: at the class: `start`, `work` or `recover` is not async, or `check` is.
@@ -58,6 +60,7 @@ class Application:
     nodes: ClassVar[int] = 3
     limits: ClassVar[Limits | None] = None
     options: ClassVar[Mapping[str, Any]] = {}
+    spawnable: Iterable[Recipe] | Mapping[str, Recipe] = ()
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()

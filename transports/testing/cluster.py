@@ -156,7 +156,13 @@ class SimulatedNode:
         run = self.run
         app = run.app
         peers = [name for name in run.all_names if name != self.name]
-        node = ObservedNode(endpoint, peers=peers, incarnation=incarnation, limits=app.limits)
+        node = ObservedNode(
+            endpoint,
+            peers=peers,
+            incarnation=incarnation,
+            limits=app.limits,
+            spawnable=() if self.name == CLIENT else app.spawnable,
+        )
         node.simulated = self
         app_failed = False
         system = ActorSystem(self.name, transport=node, env=NodeEnv(self, skew), **app.options)
