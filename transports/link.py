@@ -200,6 +200,9 @@ class Link:
         if self.up:
             self.up = False
             self.down_since = self.node.dispatcher.timers.clock()
+        if self.session.state is State.CLOSED and not self.node.is_leaving:
+            # At once: nobody may ever connect again who would find out.
+            self.lose("it has left")
         self._change()
 
     def _change(self) -> None:
@@ -232,6 +235,9 @@ class Link:
                 for delivery in session.received(payload, clock()):
                     incoming.deliver(delivery)
             outgoing.acknowledged()
+            if session.peer_closing and session.may_send:
+                # It is being left: with our own goodbye it knows that all of its own has arrived.
+                session.close()
             self.wake()
             if session.state is State.CLOSED:
                 raise Broken("the session is closed")
