@@ -151,6 +151,8 @@ class Link:
         if self.up:
             self.up = False
             self.down_since = self.node.dispatcher.timers.clock()
+        if self.session.state is State.CLOSED and not self.node.leaving:
+            self.lose("it has left")
         self._change()
 
     def _change(self) -> None:
@@ -183,6 +185,9 @@ class Link:
                 for delivery in session.received(payload, clock()):
                     incoming.deliver(delivery)
             outgoing.acknowledged()
+            if session.peer_closing:
+                # It is being left: what waits here for its window will not be sent any more.
+                session.close()
             self.wake()
             if session.state is State.CLOSED:
                 raise Broken("the session is closed")
