@@ -1,8 +1,8 @@
 """What to do when an actor fails: supervisors, restart strategies, backoff, pools.
 
-Read `kinds` and `strategies` (what is decided), then `base` (how it is carried out), then the
-three supervisors: `supervisor`, `dynamic`, `pool`; then `processes`, for those of the operating
-system.
+Read `kinds` and `strategies` (what is decided), then `restarting` (how it is carried out) and
+`base`, then the three supervisors: `supervisor`, `dynamic`, `pool`; then `processes`, for those of
+the operating system.
 """
 
 from supervision.child import ChildSpec, child

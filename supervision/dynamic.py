@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from actors import ActorRef, NameTaken
-from supervision.base import BaseSupervisor, Entry
+from supervision.base import BaseSupervisor
 from supervision.child import ChildSpec
+from supervision.entry import Entry
 from supervision.errors import TooManyChildren
 from supervision.strategies import OneForOne, Strategy
 from supervision.views import StartChild

@@ -20,8 +20,9 @@ from actors.handling import forward_when_room, put_back
 from actors.producing import refuse_stream
 from actors.rare import Terms
 from actors.stopping import stop
-from supervision.base import BaseSupervisor, Entry
+from supervision.base import BaseSupervisor
 from supervision.child import ChildSpec, child
+from supervision.entry import Entry
 from supervision.kinds import Exit
 from supervision.routing import ALL, Broadcast, RoundRobin, Routing
 from supervision.strategies import OneForOne, Strategy

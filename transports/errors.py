@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
-
 from actors import ActorError
 
 
@@ -74,11 +72,6 @@ class WrongState(ActorError, RuntimeError):
         self.state = state
         self.event = event
         super().__init__(f"{event} is not possible in the state {state}")
-
-
-def trace_of(error: BaseException) -> str:
-    """The traceback of an error, as text of a bounded size."""
-    return "".join(traceback.format_exception(error))[-4_000:]
 
 
 class CannotListen(ActorError, OSError):

@@ -76,8 +76,8 @@ class _Delivery:
 class WorkQueue(Actor):
     """Holds messages, and gives each to one consumer at a time until one has handled it.
 
-    deliveries: how many consumers may fail at a message before it is a dead letter, with its
-    failures. A consumer that stopped before it began does not count.
+    deliveries: how many consumers may fail at a message, or end in the middle of it, before it is
+    a dead letter, with its failures. A consumer that stopped before it began does not count.
     """
 
     deliveries: ClassVar[int] = 3
@@ -173,21 +173,20 @@ class WorkQueue(Actor):
         consumer.busy -= 1
         error = outcome.error if outcome.__class__ is Raised else None
         if isinstance(error, ActorFailed):
-            failure = Failure(consumer.ref, error.cause, "receive", job.message)
-            job.failures = (*job.failures, failure)
-            if len(job.failures) >= self._deliveries:
-                self._is_dead(job, DeadLetterReason.FAILED_TOO_OFTEN)
-            else:
-                self._pending.appendleft(job)
+            self._failed(job, consumer, error.cause)
         elif isinstance(error, NotAskable):
             # It answers with a stream, and so will the others.
             job.failures = (*job.failures, Failure(consumer.ref, error, "receive", job.message))
             self._is_dead(job, DeadLetterReason.FAILED_TOO_OFTEN)
         elif isinstance(error, ActorStopped):
-            # Whether it had begun or not: at least once, since nobody else will.
+            # Whether it had begun or not: at least once, since nobody else will. But a message that
+            # ends each process that begins with it must not go round for ever.
             if consumer.ref._closed():
                 self.remove(consumer.ref)
-            self._pending.appendleft(job)
+            if error.started:
+                self._failed(job, consumer, error)
+            else:
+                self._pending.appendleft(job)
         else:
             job.reply.reply(outcome)
         if self._has_stopped:
@@ -197,6 +196,13 @@ class WorkQueue(Actor):
         self._deliver()
         if len(self._pending) < HELD:
             self.context.unstash_all()
+
+    def _failed(self, job: Job, consumer: Consumer, error: BaseException) -> None:
+        job.failures = (*job.failures, Failure(consumer.ref, error, "receive", job.message))
+        if len(job.failures) >= self._deliveries:
+            self._is_dead(job, DeadLetterReason.FAILED_TOO_OFTEN)
+        else:
+            self._pending.appendleft(job)
 
     def _is_dead(self, job: Job, reason: DeadLetterReason) -> None:
         cell = self.context._cell
@@ -244,7 +250,19 @@ class Queues:
                     yield name, consumer.ref, consumer.prefetch
 
     def queue(self, name: str) -> WorkQueue:
-        """The actor itself."""
-        actor = self.cell(name)._actor
-        assert isinstance(actor, WorkQueue)
-        return actor
+        """The actor itself.
+
+        Raises:
+            ActorStopped: it is stopping.
+            NotRunning, SystemClosed: there is none, and the system is being left.
+        """
+        cell = self.cell(name)
+        if not isinstance(cell._actor, WorkQueue):
+            raise ActorStopped(cell, None, "the queue is stopping")
+        return cell._actor
+
+    def remove(self, name: str, ref: ActorRef) -> None:
+        """It is no consumer any more, if it was one and there is such a queue."""
+        cell = (self._system._root._children or {}).get(f"{PREFIX}{name}")
+        if cell is not None and isinstance(cell._actor, WorkQueue):
+            cell._actor.remove(ref)

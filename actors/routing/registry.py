@@ -58,9 +58,9 @@ class Registry:
 
         prefetch: how many messages it may have at a time. The least loaded one gets the next. A
         message is done when its handler has returned. If that raises, or the consumer stops
-        before, another delivery is made, before what waits; after three failures it is a dead
-        letter, with its failures. (A consumer that was stopped in the middle of a message may have
-        done part of it.)
+        before, another delivery is made, before what waits; after three deliveries that began and
+        ended so it is a dead letter, with its failures. (A consumer that was stopped in the middle
+        of a message may have done part of it.)
 
         Raises:
             InvalidAddress: it is no address of a queue.
@@ -71,7 +71,7 @@ class Registry:
 
     def unconsume(self, address: str | Address, ref: ActorRef) -> None:
         """No longer; it finishes what it has. Not a consumer is no error."""
-        self._queues.queue(_path_of(address, "queue")).remove(ref)
+        self._queues.remove(_path_of(address, "queue"), ref)
 
     def register(
         self, address: str | Address, ref: ActorRef, *, weight: int = 1, version: str = ""

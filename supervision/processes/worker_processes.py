@@ -15,8 +15,9 @@ from actors.spawning import spawn
 from actors.suspending import end
 from actors.timers import check_seconds
 from actors.waiting import Waiter
-from supervision.base import BaseSupervisor, Entry
+from supervision.base import BaseSupervisor
 from supervision.child import ChildSpec, child
+from supervision.entry import Entry
 from supervision.processes.host import HostsWorkers, WorkerHost
 from supervision.processes.reports import levels
 from supervision.processes.worker_process import WorkerProcess

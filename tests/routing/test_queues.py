@@ -11,7 +11,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from actors import ActorFailed, ActorSystem, DeadLetterReason, Env, InvalidAddress
+from actors import ActorFailed, ActorStopped, ActorSystem, DeadLetterReason, Env, InvalidAddress
 from actors._trio_private import deterministic_scheduling
 from actors.testing import run_virtually
 from tests.actors.kit import Checked, Doer, Recorder, nap, wait
@@ -128,6 +128,34 @@ async def test_after_three_failures_a_message_is_a_dead_letter_with_them() -> No
         assert [each for each in log if isinstance(each, tuple)]
         with pytest.raises(ActorFailed, match="in "):
             await queue.ask(poison)
+
+
+async def test_a_message_that_ends_its_consumers_is_a_dead_letter_and_those_never_begun_are_not(
+    autojump_clock: Any,
+) -> None:
+    log: list[Any] = []
+
+    async def ends(actor: Any) -> None:
+        log.append(actor.context.ref.name)
+        actor.context.stop()
+        await trio.sleep(1e6)
+
+    async with Checked("s") as system:
+        for name in "abcd":
+            ref = system.spawn(Worker, log, name=name)
+            system.consume("queue://jobs", ref, prefetch=2)
+        queue = system.at("queue://jobs")
+        queue.tell(ends)
+        for number in range(7):
+            queue.tell(number)
+        await trio.sleep(100)
+        assert [each for each in log if isinstance(each, str)] == ["a", "b", "c"]
+        assert sorted(each[1] for each in log if not isinstance(each, str)) == list(range(7))
+        # (Each delivery that was cut short is a dead letter of its consumer besides.)
+        (letter,) = [each for each in system.dead_letters.recent if each.failures]
+        assert (letter.message, letter.reason) == (ends, DeadLetterReason.FAILED_TOO_OFTEN)
+        assert [type(each.exception) for each in letter.failures] == [ActorStopped] * 3
+        assert [each.ref.name for each in letter.failures] == ["a", "b", "c"]
 
 
 async def test_unconsume_and_prefetch(autojump_clock: Any) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import actors.failing
-import supervision.base
+import supervision.restarting
 from actors.cell import Cell
 from actors.failing import new_incarnation
 from actors.failure import Failure
@@ -113,4 +113,4 @@ def two_incarnations_at_work() -> Iterable[Change]:
         child._rare_part().failure = cause
         new_incarnation(child)
 
-    yield supervision.base, "suspend", at_once
+    yield supervision.restarting, "suspend", at_once

@@ -190,6 +190,16 @@ def test_a_fault_told_before_the_frame_that_it_drops_is_named_in_both_places() -
     assert rows[4].bottom - rows[4].y >= 20  # room for the cross and its text
 
 
+def test_a_fault_whose_text_is_its_identity_is_named_once() -> None:
+    trace = started()
+    trace.add(0.1, "fault", "a", "b", "drop a->b DATA #1", 0, "drop a->b DATA #1")
+    page = draw(trace)
+    named = [text for mark in of(svg(page), "fault") for text in texts(mark)]
+    assert named == ["drop a->b DATA #1"]
+    listed = page.partition('<ol class="faults">')[2].partition("</ol>")[0]
+    assert listed.count("drop a-&gt;b DATA #1") == 1
+
+
 def test_a_frame_sent_before_the_first_event_kept_is_a_stub() -> None:
     trace = Trace(keep=2)
     trace.add(0.1, "sent", "a", "b", "put", 1)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.simulation.apps_of_routing import Errands
 from tests.simulation.counting import Counting, Diary
 from transports.testing import Application, Cluster, Fault, Faults, Outcome, make_simulation
 from transports.testing.faults import FRAME_FAULTS, KINDS
@@ -267,6 +268,19 @@ def test_an_actor_fails_at_the_step_that_is_listed() -> None:
     assert [str(fault) for fault in outcome.fired] == faults
     failures = [e.text for e in outcome.events if e.kind == "actor" and "failed" in e.text]
     assert failures == ["counter failed: SimulatedFault"] * 2
+
+
+def test_a_hook_fails_at_the_step_that_is_listed() -> None:
+    faults = ["raise actor://n1/guard/runner started #1"]
+    outcome = make_simulation(Errands, nodes=1, faults=faults).run()
+    assert outcome.error is None
+    assert [str(fault) for fault in outcome.fired] == faults
+    told = [e.text for e in outcome.events if e.kind == "actor" and "runner" in e.text]
+    assert told[:3] == [
+        "guard/runner started()",
+        "guard/runner failed: SimulatedFault",
+        "guard/runner started()",
+    ]
 
 
 def test_a_fault_on_something_that_is_not_there_does_not_fire() -> None:

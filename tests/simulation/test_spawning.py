@@ -20,6 +20,13 @@ def test_whatever_happens_each_worker_is_there_once_in_the_end(seed: int) -> Non
     assert simulate(Spawning, seed=seed).error is None
 
 
+@pytest.mark.parametrize("seed", [100, 101])
+def test_a_node_that_was_taken_for_dead_is_talked_to_no_more_when_it_goes_on(seed: int) -> None:
+    """It has been out of reach before, and its successor too: nobody remembers either."""
+    outcome = simulate(Spawning, seed=seed, faults=Faults(double=0.05, pause=0.2, part=0.3))
+    assert outcome.counts["double"] > 0
+
+
 def test_a_run_with_spawned_actors_is_the_same_again() -> None:
     one, other = (simulate(Spawning, seed=3) for _ in range(2))
     assert one.hash == other.hash

@@ -5,6 +5,7 @@ Whatever is wrong is a DecodeError; any other exception is what is looked for.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
@@ -12,7 +13,7 @@ from typing import Any, Final
 import attrs
 
 from actors import message
-from transports import frames
+from transports import envelope, frames
 from transports.codec import Codec
 from transports.errors import DecodeError
 from transports.frames import Ack, Hello, Reason, Refuse
@@ -47,6 +48,19 @@ FAR: Final = Hello("far", 9, 2, 7, 1, 0, 8, 4096)
 CODEC: Final = Codec([Item, Order, Private], max_size=4096)
 MESSAGES: Final = (Item("tea", 2), Order(1, [Item("a")], 0.5, {"b": 1}, b"c"), Private(3))
 
+VALUES: Final = ([1, None, "tea", -0.5, b"b"], {"a": {1: [True]}}, [MESSAGES[1]])
+ENVELOPES: Final = (
+    envelope.Tell("bank/savings", CODEC.encode_value(MESSAGES[0])),
+    envelope.Asked(1, "bank", 2.5, "actor://far/x", b"\xc0"),
+    envelope.Refused(1, "cycle", "why", True, ("actor://far/x",), "trace"),
+    envelope.Ended("bank", "failed", "why", "trace"),
+    envelope.Probe(("actor://far/x", "actor://near/y")),
+    envelope.Subscribed(("orders.*", "**"), True),
+    envelope.Registered("shop", "bank", 3, "1.4"),
+    envelope.Streamed(2, "bank", 8, "", b"\xc0"),
+    envelope.Granted(2, 4),
+)
+
 #: Valid payloads to begin with: each kind of frame, messages, and frames with their checksums.
 CORPUS: Final[tuple[bytes, ...]] = (
     frames.encode_hello(FAR),
@@ -59,7 +73,14 @@ CORPUS: Final[tuple[bytes, ...]] = (
     frames.encode_number(frames.PONG, 0),
     frames.encode_number(frames.CLOSE, 0),
     *map(CODEC.encode, MESSAGES),
+    *map(CODEC.encode_value, VALUES),
+    *map(envelope.encode, ENVELOPES),
     *(encode_frame(CODEC.encode(each)) for each in MESSAGES),
+    CODEC.encode_value([[1, Item("tea")], {"name": "x"}]),
+    envelope.encode(envelope.Tell("bank/savings", CODEC.encode(MESSAGES[0]))),
+    envelope.encode(envelope.Stop("spawned/x", "killed")),
+    envelope.encode(envelope.Spawnable(("Indexer", "Reporter"))),
+    envelope.encode(envelope.Spawn(7, "Indexer", "x~a.1.2", 5.0, True, None, b"\x92\x90\x80")),
 )
 
 DECODERS: Final[tuple[Callable[[bytes], Any], ...]] = (
@@ -72,6 +93,11 @@ DECODERS: Final[tuple[Callable[[bytes], Any], ...]] = (
     frames.decode_ack,
     frames.decode_number,
     CODEC.decode,
+    CODEC.decode_value,
+    functools.partial(CODEC.decode_value, kind=Order | None),
+    functools.partial(CODEC.decode_value, kind=Order | Item),
+    functools.partial(CODEC.decode_value, kind=tuple[Private, ...]),
+    envelope.decode,
 )
 
 

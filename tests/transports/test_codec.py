@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import tracemalloc
 from typing import Any
 
 import attrs
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from actors import ActorRef, NotAMessage, Request, message
 from tests.actors.kit import Checked, Doer
+from transports import envelope
 from transports.codec import Codec
 from transports.errors import DecodeError, NotEncodable
 from transports.roads import needs_cattrs
@@ -165,13 +167,56 @@ def test_what_is_too_large_is_refused_on_both_sides() -> None:
         codec.decode(b"x" * 1000)
 
 
+@message
+class Strictly:
+    n: int = attrs.field()
+    text: str = ""
+
+    @n.validator
+    def _check(self, _: Any, value: int) -> None:
+        assert value != 0
+        if value < 0:
+            raise ZeroDivisionError(value)
+        if value > 9:
+            raise LookupError(value)
+
+
+@pytest.mark.parametrize("number", [0, -1, 10])
+def test_whatever_a_validator_raises_is_a_decode_error(number: int) -> None:
+    codec = Codec([Strictly])
+    data = codec._by_class[Strictly].header + msgspec.msgpack.encode({"n": number})
+    with pytest.raises(DecodeError, match="Error"):
+        codec.decode(data)
+
+
+@pytest.mark.parametrize("first", [0xC6, 0xC9, 0xDB, 0xDD, 0xDF])
+def test_a_size_that_is_a_lie_costs_no_memory(first: int) -> None:
+    """As many items or bytes as 32 bits can say, in a message of some bytes."""
+    lie = bytes([first]) + b"\xff" * 4
+    order = CODEC._by_class[Order].header
+    tracemalloc.start()
+    try:
+        for decode, data in (
+            (CODEC.decode, order + b"\x82\xa6number\x01\xa5items" + lie),
+            (CODEC.decode, CODEC._by_class[Private].header + b"\x82\xa7_secret\x01\xa5items" + lie),
+            (CODEC.decode_value, lie),
+            (envelope.decode, lie),
+            (envelope.decode, b"\x92\x0b" + lie),
+        ):
+            with pytest.raises(DecodeError):
+                decode(data)
+        assert tracemalloc.get_traced_memory()[1] < 100_000
+    finally:
+        tracemalloc.stop()
+
+
 # -- evolution: the table of docs/wire.md
 
 
-def evolved(source: str) -> type:
+def evolved(source: str, options: str = "") -> type:
     """A version of `Changing`, as another program may have it."""
     scope: dict[str, Any] = {"message": message, "__name__": __name__}
-    exec(f"@message\nclass Changing:\n{source}", scope)
+    exec(f"@message{options}\nclass Changing:\n{source}", scope)
     return scope["Changing"]
 
 
@@ -180,7 +225,10 @@ CELLS = {
     "an added field without one": ("    a: int", "    a: int\n    b: int"),
     "a removed field": ("    a: int\n    b: int = 7", "    a: int"),
     "a changed type": ("    a: int", "    a: str"),
+    "another version": ("    a: int", "    a: int"),
+    "an unknown type": ("    a: int", "    a: int"),
 }
+NEWER = {"another version": "(version=2)", "an unknown type": "(name='Changed')"}
 RESULTS = {
     ("an added field with a default", "newer to older"): "decoded",
     ("an added field with a default", "older to newer"): "default",
@@ -190,6 +238,10 @@ RESULTS = {
     ("a removed field", "older to newer"): "decoded",
     ("a changed type", "newer to older"): "error",
     ("a changed type", "older to newer"): "error",
+    ("another version", "newer to older"): "error",
+    ("another version", "older to newer"): "error",
+    ("an unknown type", "newer to older"): "error",
+    ("an unknown type", "older to newer"): "error",
 }
 
 
@@ -197,7 +249,8 @@ RESULTS = {
 @pytest.mark.parametrize("private", [False, True])
 def test_each_cell_of_the_table_of_evolution(change: str, direction: str, private: bool) -> None:
     extra = "\n    _p: int = 0" if private else ""
-    older, newer = (evolved(source + extra) for source in CELLS[change])
+    older = evolved(CELLS[change][0] + extra)
+    newer = evolved(CELLS[change][1] + extra, NEWER.get(change, ""))
     sender, receiver = (newer, older) if direction == "newer to older" else (older, newer)
     assert needs_cattrs(sender) is private
     fields = {each.name: 1 for each in attrs.fields(sender) if each.name in ("a", "b")}
@@ -218,10 +271,24 @@ def test_each_cell_of_the_table_of_evolution(change: str, direction: str, privat
 def test_the_table_in_the_docs_is_that_of_the_tests(repository: Any) -> None:
     page = (repository / "docs" / "wire.md").read_text()
     words = {"decoded": "decoded", "default": "decoded, with the default", "error": "`DecodeError`"}
+    section = page.partition("## Evolution")[2]
+    rows = [line.split("|")[1].strip() for line in section.splitlines() if line[:2] == "| "]
+    assert rows == ["change", *CELLS]
     for (change, direction), result in RESULTS.items():
         row = next(line for line in page.splitlines() if line.startswith(f"| {change} |"))
         cells = [cell.strip() for cell in row.split("|")[2:4]]
         assert cells[direction == "older to newer"] == words[result], row
+
+
+def test_types_whose_names_are_as_long_take_turns() -> None:
+    @message(name="Mice")
+    class Mice:
+        name: str
+
+    codec = Codec([Item, Mice])
+    for sent in (Item("tea"), Mice("ten"), Item("tea"), Item("two"), Mice("ten")):
+        got = codec.decode(codec.encode(sent))
+        assert (type(got), got) == (type(sent), sent)
 
 
 def test_unknown_types_and_versions_are_refused() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import trio
@@ -92,10 +92,18 @@ async def works(system: ActorSystem, wires: Wires) -> None:
         assert await other.at(str(ref)).ask(Get()) == []
 
 
+def spawn(cls: str, name: str = "x", args: bytes = b"\x92\x90\x80", **terms: Any) -> envelope.Spawn:
+    """A spawn; without `terms`, one that is in order."""
+    limits = {"shutdown": None, "brutal": False, "start_within": None, **terms}
+    return envelope.Spawn(5, cls, name, args=args, **limits)
+
+
 HOSTILE: dict[str, Callable[[ActorRef], tuple[bytes, bool]]] = {
     "no msgpack": lambda _: (b"\xc1", False),
     "nothing": lambda _: (b"", False),
     "an unknown kind": lambda _: (b"\x91\x63", False),
+    "a spawn that is charged": lambda _: (envelope.encode(spawn("Counted")), True),
+    "a spawn with half of its fields": lambda _: (b"\x93\x15\x01\xa1x", False),
     "a type that is wrong": lambda _: (b"\x93\x01\x01\x01", False),
     "deep nesting": lambda _: (b"\x91" * 100_000, False),
     "a tell that is not charged": lambda ref: (
@@ -139,6 +147,9 @@ HARMLESS: dict[str, envelope.Envelope] = {
     "a probe of nobody": envelope.Probe(("actor://a/x", "actor://a/y")),
     "an empty probe": envelope.Probe(()),
     "a probe of no addresses": envelope.Probe(("x", "y")),
+    "classes with odd names": envelope.Spawnable(("", "x" * 10_000, "a/b")),
+    "a stop for no reason": envelope.Stop("nobody", "because"),
+    "a spawn where nothing is taken": spawn("Remote"),
 }
 
 
@@ -177,6 +188,23 @@ async def test_a_body_that_cannot_be_read_is_a_dead_letter_or_refuses_the_ask(
         assert letter.message == b"\x05nope!\x00\x01\x80"
 
 
+async def test_a_publication_that_cannot_be_read_is_a_dead_letter(
+    autojump_clock: MockClock,
+) -> None:
+    async with one_node() as (system, wires):
+        peer = Peer(wires)
+        await peer.connect("a")
+        for topic in ("orders.new", "no..topic"):
+            said = envelope.encode(envelope.Publish(topic, b"\xc1"))
+            await peer.say(said, charged=True)
+        await trio.sleep(1)
+        (letter,) = system.dead_letters.recent
+        assert (str(letter.ref), letter.message) == ("topic://orders.new", b"\xc1")
+        assert letter.reason is DeadLetterReason.UNREADABLE
+        assert system.ledger.missing == 0
+        await works(system, wires)
+
+
 @pytest.mark.parametrize("seed", range(20))
 async def test_arbitrary_bytes_on_a_connection_close_it(
     autojump_clock: MockClock, seed: int
@@ -195,3 +223,70 @@ async def test_arbitrary_bytes_on_a_connection_close_it(
             while await stream.receive_some(65536):
                 pass
         await works(system, wires)
+
+
+class Counted(Remote):
+    """An actor that peers may spawn; how often they have."""
+
+    made: ClassVar[list[str]] = []
+
+    def __init__(self, label: str = "") -> None:
+        super().__init__()
+        self.made.append(label)
+
+
+class Secret(Counted):
+    """One that they may not."""
+
+
+REFUSED: dict[str, tuple[envelope.Spawn, str]] = {
+    "a class that is not listed": (spawn("Secret"), "not taken"),
+    "a class by its module": (spawn("tests.transports.test_hostile_peers.Counted"), "not taken"),
+    "a class that is everywhere": (spawn("os.system"), "not taken"),
+    "an empty name": (spawn("Counted", ""), "failed"),
+    "a name of two words": (spawn("Counted", "x/y"), "failed"),
+    "a name that is a way up": (spawn("Counted", ".."), "failed"),
+    "a name of odd characters": (spawn("Counted", "x y\0"), "failed"),
+    "arguments that are no value": (spawn("Counted", args=b"\xc1"), "unreadable"),
+    "no arguments": (spawn("Counted", args=b""), "unreadable"),
+    "arguments that are one": (spawn("Counted", args=b"\x01"), "unreadable"),
+    "keywords that are no names": (spawn("Counted", args=b"\x92\x90\x81\x01\x02"), "unreadable"),
+    "an unknown message as argument": (
+        spawn("Counted", args=b"\x92\x91\xc7\x04\x01\x01x\x00\x01\x80"),
+        "unreadable",
+    ),
+    "too many arguments": (spawn("Counted", args=b"\x92\x92\x01\x02\x80"), "failed"),
+    "a keyword for its insides": (spawn("Counted", args=b"\x92\x90\x81\xa4self\x02"), "failed"),
+    "less than no time": (spawn("Counted", shutdown=-1.0), "failed"),
+    "no number of seconds": (spawn("Counted", start_within=float("nan")), "failed"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+async def test_a_spawn_that_is_not_in_order_is_refused_and_makes_nobody(
+    autojump_clock: MockClock, what: str
+) -> None:
+    Counted.made = []
+    wires = Wires()
+    node = Node(wires.endpoint("a"), peers=["good"], spawnable=[Counted])
+    async with ActorSystem("a", transport=node) as system:
+        peer = Peer(wires)
+        await peer.connect("a")
+        said, kind = REFUSED[what]
+        await peer.say(envelope.encode(said))
+        with trio.fail_after(30):
+            while not any(isinstance(each, envelope.Ended) for each in peer.heard):
+                peer._take(peer.decoder.feed(await peer.stream.receive_some(65536)))
+        (refused,) = [each for each in peer.heard if isinstance(each, envelope.Refused)]
+        assert (refused.number, refused.kind) == (5, kind)
+        assert peer.heard[0] == envelope.Spawnable(("Counted",))
+        (parent,) = system.children
+        assert parent._children in (None, {})  # type: ignore[attr-defined]
+        assert Counted.made == []
+        # One that is in order is made.
+        await peer.say(envelope.encode(spawn("Counted", "right")))
+        with trio.fail_after(30):
+            while Counted.made == []:
+                await trio.sleep(0.01)
+        await works(system, wires)
+    assert system.ledger.missing == 0

@@ -9,8 +9,9 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from actors import Actor, ActorFailed, ActorStopped, ActorSystem, DeadLetterReason
+from actors import Actor, ActorFailed, ActorStopped, ActorSystem, DeadLetterReason, Mailbox
 from tests.transports.kit import Do, Get, Remote, Wires, cluster
+from transports.node import Limits
 
 
 async def test_a_publication_reaches_subscribers_of_every_node_once(
@@ -87,6 +88,51 @@ async def test_a_service_has_its_instances_on_any_node_and_loses_them_with_it(
         wires.heal("a", "c")
         await trio.sleep(10)
         assert {(await service.ask(Get()))[0] for _ in range(10)} == {98.0, 99.0}
+
+
+async def test_a_service_asks_another_node_only_if_the_first_provably_never_began(
+    autojump_clock: MockClock,
+) -> None:
+    begun: list[str] = []
+
+    class Desk(Actor):
+        def receive(self, message: Any) -> Any:
+            begun.append(self.context.system.name)
+            return []
+
+    class Busy(Desk):
+        mailbox = Mailbox(capacity=1)
+
+        async def receive(self, message: Any) -> Any:
+            begun.append(self.context.system.name)
+            await trio.sleep(1e6)
+
+    wires = Wires()
+    limits = Limits(window=1)
+    async with cluster("a", "b", "c", wires=wires, limits=limits) as (a, b, c):
+        b.register("service://desk", b.spawn(Busy, name="desk"), weight=1000)
+        await trio.sleep(1)
+        service = a.at("service://desk")
+        outcomes: list[Any] = []
+
+        async def ask() -> None:
+            try:
+                outcomes.append(await service.ask(Get(), timeout=None))
+            except ActorStopped as error:
+                outcomes.append(error.started)
+
+        async with trio.open_nursery() as nursery:
+            # In its handler, in its mailbox, waiting for room there; the last is still here, since
+            # the window is full.
+            for _ in range(4):
+                nursery.start_soon(ask)
+                await trio.sleep(1)
+            c.register("service://desk", c.spawn(Desk))
+            await trio.sleep(1)
+            await wires.part("a", "b")
+        # What was written may have begun: nobody else is asked. What was not may not.
+        assert sorted(outcomes, key=str) == [True, True, True, []]
+        assert begun == ["b", "c"]
 
 
 async def test_a_queue_gives_each_message_to_one_consumer_of_any_node(

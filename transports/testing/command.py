@@ -200,12 +200,15 @@ def _faults(
         kind = {"raise": "fail"}.get(kind, kind.replace("-", "_"))
         if kind not in known:
             raise click.UsageError(f"--rate {text}: there are {', '.join(known)}")
+        if kind == "swarm":
+            if value not in ("0", "1"):
+                raise click.UsageError(f"--rate {text}: write swarm=0 or swarm=1")
+            chosen[kind] = value == "1"
+            continue
         try:
             chosen[kind] = float(value)
         except ValueError:
             raise click.UsageError(f"--rate {text}: write {kind}=0.1") from None
-        if kind == "swarm":
-            chosen[kind] = value not in ("0", "False", "false")
     return Faults(**chosen)
 
 

@@ -103,11 +103,10 @@ def _fault_list(events: Sequence[Event], faults: Sequence[str]) -> Iterator[str]
             )
             continue
         where = f"{first.node} → {first.peer}" if first.peer else first.node
-        text = "" if first.text == identity else first.text
         yield (
             f'<li><span class="when">{first.time:.3f}</span>'
             f'<a class="mono" href="#e{first.number}">{_escape(identity)}</a>'
-            f"<span>{_escape(where)}</span><span>{_escape(text)}</span></li>"
+            f"<span>{_escape(where)}</span><span>{_escape(_more(first))}</span></li>"
         )
     yield "</ol>"
 
@@ -261,14 +260,20 @@ def _mark(row: Row, x: int, way: int, layout: Layout) -> Iterator[str]:
     if not _fits(event, x, way, layout):
         way = -way if _fits(event, x, -way, layout) else 1
     identity = f'<tspan class="mono">{_clip(event.fault, 260)}</tspan>'
-    text = "" if event.text == event.fault else f'<tspan dx="8">{_clip(event.text, 420)}</tspan>'
+    more = _more(event)
+    text = f'<tspan dx="8">{_clip(more, 420)}</tspan>' if more else ""
     yield f'<g class="fault">{_whole(event)}{_bolt(x, row.y, 6)}'
     yield _label(x + way * 12, row.y + 4, way, identity + text, "why")
     yield "</g>"
 
 
+def _more(event: Event) -> str:
+    """What an event says beside the identity of its fault."""
+    return "" if event.text == event.fault else event.text
+
+
 def _fits(event: Event, x: float, way: int, layout: Layout) -> bool:
-    length = len(event.fault) * _MONO + len(event.text) * _CHARACTER + 24
+    length = len(event.fault) * _MONO + len(_more(event)) * _CHARACTER + 24
     return x + length <= layout.width if way > 0 else x - length >= GUTTER
 
 

@@ -143,7 +143,8 @@ class Simulation:
             for field in attrs.fields(Faults):
                 value = getattr(self.faults, field.name)
                 if value != getattr(default, field.name):
-                    words += ["--rate", f"{field.name}={value}"]
+                    number = int(value) if field.name == "swarm" else value
+                    words += ["--rate", f"{field.name}={number}"]
         else:
             for fault in self.faults:
                 words += ["--fault", str(fault)]
