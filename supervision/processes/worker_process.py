@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, Final, Protocol
 
 import attrs
@@ -13,6 +14,7 @@ from actors import (
     Failure,
     NodeDown,
     Request,
+    SystemClosed,
     Terminated,
     message,
 )
@@ -88,13 +90,19 @@ class WorkerProcess(Actor):
             WorkerLost: it was not ready, or not connected, within `start_within` seconds.
             OSError: there can be no process.
         """
-        context = self.context
+        context, ref = self.context, self.context.ref
+
+        def tell(pid: int) -> None:
+            # A system that has crashed runs no more actors.
+            with contextlib.suppress(SystemClosed):
+                ref.tell(_Ended(pid))
+
         self._watched = context.system.at(f"actor://{self._node}/{WORKER}")
         process = self._process = await ChildProcess.start(
             context.system,
             self._node,
             self._host.invite(self._node),
-            lambda pid: context.ref.tell(_Ended(pid)),
+            tell,
         )
         try:
             with trio.move_on_after(self._start_within):

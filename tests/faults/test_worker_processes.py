@@ -38,6 +38,7 @@ from supervision import (
     WorkerProcesses,
     child,
 )
+from tests.actors.kit import Doer
 from tests.faults.crew import FAST, Do, Hand, Meet, a_system, crew, is_alive, until
 from transports import Tcp, Unix
 from transports.worker.host import parent_folder
@@ -328,11 +329,26 @@ async def test_a_system_left_in_a_hurry_leaves_no_process(how: str) -> None:
     assert not any(map(is_alive, pids))
 
 
+async def test_a_system_that_crashes_leaves_no_process() -> None:
+    def interrupt(_: Actor) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(BaseExceptionGroup) as caught, trio.fail_after(50):
+        async with a_system() as system:
+            await system.start(crew(2), name="workers")
+            pids = [await pid_of(system, 1), await pid_of(system, 2)]
+            system.spawn(Doer).tell(interrupt)
+            await trio.sleep_forever()
+    assert caught.group_contains(KeyboardInterrupt)
+    assert not any(map(is_alive, pids))
+
+
 # -- the end of the parent
 
 PARENT = """
 import sys, trio
 sys.path[:] = {path!r}
+from tests.actors.kit import Doer
 from tests.faults.crew import *
 
 async def main():
