@@ -99,6 +99,7 @@ class CellMailbox(ActorRef):
         overflow = self._traits.cls.mailbox.overflow
         if overflow == "drop_oldest" and (oldest := self._take_oldest()) is not NOTHING:
             counters.taken += 1
+            dispatcher.note_taken(self, 1)  # type: ignore[arg-type] # every one of these is a Cell
             if isinstance(oldest, Ask):
                 oldest.stopped("it was dropped from a full mailbox")
                 oldest = oldest.message

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from actors.cell import Cell
     from actors.env import Env
     from actors.ledger import Counters
+    from actors.recorded import Recorder
     from actors.strict import RoundTripper
     from actors.system import ActorSystem
     from actors.timers import Timers
@@ -71,6 +72,12 @@ class Dispatcher:
         self.workers = Workers(self)
         self.round_trip: RoundTripper | None = None
         """What messages and replies go through, if the system is strict about them."""
+        self.cell_class: type[Cell] | None = None
+        """What cells are of, if they are none of the usual ones."""
+        self.recorder: Recorder | None = None
+        """Who records asks and sends, if the cells are of a class that says them."""
+        self.taken_of: dict[Cell, int] | None = None
+        """While somebody looks: how many messages each actor's ended turns have taken."""
         self.is_open = False
         self._closed = False
         self.at_end: dict[Callable[[], None], None] = {}
@@ -212,6 +219,8 @@ class Dispatcher:
         base = self.base
         exact = self._base_items
         counters = self.counters
+        # Who begins to look does so in a task of its own, so never within this call.
+        taken_of = self.taken_of
         take = self.ready.popleft
         done, self._carried = self._carried, 0
         while left := self._pacer.grant(done):
@@ -245,6 +254,7 @@ class Dispatcher:
                         continue
                     message = cell._message
                     cell._room += 1
+                    left_before = left
                     left -= 1
                     try:
                         if message.__class__ is Ask:
@@ -266,6 +276,8 @@ class Dispatcher:
                         else:
                             cell._message = NOTHING
                             cell._idle = True
+                    if taken_of is not None:
+                        taken_of[cell] = taken_of.get(cell, 0) + left_before - left
                     if self._changed(context) if exact else context != base:
                         self._carried = granted - left
                         return _CONTEXT_CHANGED
@@ -402,6 +414,8 @@ class Dispatcher:
                 cell._idle = True
         finally:
             self.current = asker
+            if self.taken_of is not None:
+                self.note_taken(cell, 1)
             if asker is not None:
                 self.stepping = True
                 self.asker = None
@@ -411,6 +425,11 @@ class Dispatcher:
         if self._changed(spare) if self._base_items else spare != self.base:
             self._spare = self.base.copy()
         return True
+
+    def note_taken(self, cell: Cell, count: int) -> None:
+        """While somebody looks: an actor has taken so many messages out of its mailbox."""
+        if self.taken_of is not None:
+            self.taken_of[cell] = self.taken_of.get(cell, 0) + count
 
     def leads(self, asker: Cell) -> bool:
         """Whether `asker` runs on the leader, in no cancel scope of its own.

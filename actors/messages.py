@@ -98,6 +98,11 @@ def message_types(name: str) -> tuple[MessageType, ...]:
     return tuple(each for each in found if each.name == name)
 
 
+def message_names() -> list[str]:
+    """The names under which anything is registered, sorted."""
+    return sorted(name for name in _by_name if message_types(name))
+
+
 def reply_type(cls: type) -> Any:
     """The T of the `Request[T]` that a class is; Any where it says none that can be found.
 

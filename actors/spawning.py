@@ -17,7 +17,6 @@ from actors.incarnation import construct
 from actors.mailbox import NOTHING
 from actors.states import DRAINING, RUNNING, STARTING, STOPPED, STOPPING, enter
 from actors.stopping import kill, leave_unhandled, terminate
-from actors.strict import StrictCell
 from actors.waiting import Waiter
 
 if TYPE_CHECKING:
@@ -64,7 +63,7 @@ def spawn(
             check_name(name)
         if name in children:
             raise NameTaken(name, children[name])
-    make = Cell if dispatcher.round_trip is None else StrictCell
+    make = dispatcher.cell_class or Cell
     cell = make(dispatcher, parent, name, traits, recipe, args)
     children[name] = cell
     if terms is not None:

@@ -26,7 +26,7 @@ from actors.root import Root
 from actors.routing.registry import Registry
 from actors.spawning import spawn, start
 from actors.states import STOPPED, STOPPING
-from actors.strict import make_round_tripper
+from actors.strict import StrictCell, make_round_tripper
 from actors.threads import FromThread, current_thread
 from actors.timers import Timers, check_seconds
 
@@ -106,6 +106,7 @@ class ActorSystem(Registry):
         self._dispatcher = Dispatcher(self, self.env, self._counters)
         if strict_messages:
             self._dispatcher.round_trip = make_round_tripper(self.at)
+            self._dispatcher.cell_class = StrictCell
         self._root = Root(self._dispatcher, intensity, self._give_up)
         self._transport = transport
         self._attached = False
@@ -117,6 +118,8 @@ class ActorSystem(Registry):
         }
         self.from_thread = FromThread(self)
         self._entered = False
+        self.left_in_time = True
+        """False once leaving it has cancelled what did not stop within `stop_within` seconds."""
 
     # -- entering and leaving
 
@@ -173,6 +176,7 @@ class ActorSystem(Registry):
                         if self._elsewhere is not None:
                             await self._elsewhere.stop_all()
                     if limit.cancelled_caught:
+                        self.left_in_time = False
                         self._report_left()
             except trio.Cancelled as cancel:
                 # Left while leaving: by a cancellation from outside, or because the system failed.

@@ -295,6 +295,8 @@ async def turn(cell: Cell, most: int) -> None:
         counters.taken += done
         counters.handled += done
         cell._done = 0
+        if cell._dispatcher.taken_of is not None:
+            cell._dispatcher.note_taken(cell, done)
 
 
 async def _answer_async(cell: Cell, receive: Callable[[Any], Any], ask: Ask) -> None:

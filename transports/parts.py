@@ -21,10 +21,11 @@ def parts(value: Any) -> Iterator[tuple[str, Any]]:
     elif isinstance(value, dict):
         yield from ((f"[{key!r}]", each) for key, each in value.items())
     elif is_record(cls):
-        yield from ((f".{name}", getattr(value, name)) for name in _field_names(cls))
+        yield from ((f".{name}", getattr(value, name)) for name in field_names(cls))
 
 
-def _field_names(cls: type) -> list[str]:
+def field_names(cls: type) -> list[str]:
+    """The fields of a class of records, in order."""
     if issubclass(cls, msgspec.Struct):
         return list(cls.__struct_fields__)
     if attrs.has(cls):

@@ -7,10 +7,12 @@ cattrs, whose own structuring of plain values (`"42"` to 42) is replaced by a st
 
 from __future__ import annotations
 
+import binascii
 import functools
 import re
 import typing
 from collections.abc import Callable, Iterator
+from types import ModuleType
 from typing import Any, Final, NoReturn
 
 import attrs
@@ -25,19 +27,24 @@ from transports.parts import find_fault
 Encode = Callable[[Any], bytes]
 Decode = Callable[[bytes], Any]
 DecodeRef = Callable[[type, Any], Any]
+Form = ModuleType
+MSGPACK: Final[Form] = msgspec.msgpack
+JSON: Final[Form] = msgspec.json
 
 PATH: Final = re.compile(r" - at `(\$[^`]*)`$")
 
 
-def make_road(kind: Any, decode_ref: DecodeRef) -> tuple[Encode, Decode]:
+def make_road(kind: Any, decode_ref: DecodeRef, form: Form = MSGPACK) -> tuple[Encode, Decode]:
     """How values of one type become bytes, and again values.
+
+    form: MSGPACK, as between nodes; or JSON, for people, where bytes are text in base64.
 
     Raises:
         NotEncodable: the type has no form on the wire.
     """
     try:
         road = _through_cattrs if needs_cattrs(kind) else _through_msgspec
-        return road(kind, decode_ref)
+        return road(kind, decode_ref, form)
     except NameError as error:
         raise NotEncodable(
             kind, f"{error}: the types of its fields must be known where its module looks"
@@ -46,13 +53,19 @@ def make_road(kind: Any, decode_ref: DecodeRef) -> tuple[Encode, Decode]:
         raise NotEncodable(kind, str(error)) from error
 
 
-def _through_msgspec(cls: Any, decode_ref: DecodeRef) -> tuple[Encode, Decode]:
-    decoder: Any = msgspec.msgpack.Decoder(cls, dec_hook=decode_ref, ext_hook=_no_extension)
-    return msgspec.msgpack.Encoder(enc_hook=_encode_ref).encode, decoder.decode
+def _through_msgspec(cls: Any, decode_ref: DecodeRef, form: Form) -> tuple[Encode, Decode]:
+    decoder: Any
+    if form is JSON:
+        decoder = msgspec.json.Decoder(cls, dec_hook=decode_ref)
+    else:
+        decoder = msgspec.msgpack.Decoder(cls, dec_hook=decode_ref, ext_hook=_no_extension)
+    return form.Encoder(enc_hook=_encode_ref).encode, decoder.decode
 
 
-def _through_cattrs(cls: Any, decode_ref: DecodeRef) -> tuple[Encode, Decode]:
+def _through_cattrs(cls: Any, decode_ref: DecodeRef, form: Form) -> tuple[Encode, Decode]:
     converter = _strict_converter()
+    if form is JSON:
+        converter.register_structure_hook(bytes, _from_base64)
     converter.register_structure_hook_func(
         lambda kind: isinstance(kind, type) and issubclass(kind, ActorRef),
         lambda value, kind: decode_ref(kind, value),
@@ -61,11 +74,15 @@ def _through_cattrs(cls: Any, decode_ref: DecodeRef) -> tuple[Encode, Decode]:
         lambda kind: isinstance(kind, type) and issubclass(kind, ActorRef), str
     )
     converter.get_structure_hook(cls)
-    encoder = msgspec.msgpack.Encoder()
-    decoder = msgspec.msgpack.Decoder(ext_hook=_no_extension)
+    encoder = form.Encoder()
+    decoder: Any
+    if form is JSON:
+        decoder = msgspec.json.Decoder()
+    else:
+        decoder = msgspec.msgpack.Decoder(ext_hook=_no_extension)
 
     def encode(message: Any) -> bytes:
-        return encoder.encode(converter.unstructure(message))
+        return bytes(encoder.encode(converter.unstructure(message)))
 
     def decode(body: bytes) -> Any:
         plain = decoder.decode(body)
@@ -199,6 +216,12 @@ def _exactly(kind: type) -> Callable[[Any, Any], Any]:
         return value
 
     return structure
+
+
+def _from_base64(value: Any, _: Any) -> bytes:
+    if type(value) is not str:
+        raise TypeError(f"Expected base64 in a `str`, got `{type(value).__name__}`")
+    return binascii.a2b_base64(value, strict_mode=True)
 
 
 def _number(value: Any, _: Any) -> float:

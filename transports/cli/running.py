@@ -1,18 +1,29 @@
-"""The three ways to run a target."""
+"""The ways to run a target."""
 
+from __future__ import annotations
+
+import contextlib
+import functools
 import inspect
-import signal
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
 import click
+import msgspec
 import trio
 
-from actors import Actor, ActorRef, ActorSystem
+from actors import Actor, ActorSystem
 from actors import run as run_main
+from transports.cli.exit_codes import ExitCode, Failed
+from transports.cli.node import NodeOptions, check_node_name, make_transport
+from transports.cli.signals import stop_signals
 from transports.cli.target import Target
+from transports.cli.workers import start_workers
+from transports.control import Control, NodeRuns, Place, claim, place_of, serve
+from transports.history import recording
 
-EXIT_INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
+GRACE: Final = 10.0
+"""Seconds, if `--grace` is not given."""
 
 
 def run_command(target: Target, args: tuple[str, ...]) -> None:
@@ -31,54 +42,128 @@ def run_function(target: Target, args: tuple[str, ...]) -> None:
     run_main(target.value, *args)
 
 
-def run_actor(target: Target, args: tuple[str, ...]) -> None:
-    """Run one actor until it stops, or until SIGINT or SIGTERM asks for a graceful stop.
+def run_node(target: Target, args: tuple[str, ...], options: NodeOptions) -> None:
+    """Make a node for an actor, or for an async function that takes the system, and run it there.
 
-    A second signal, or one while the actor is still starting, cancels, and the exit code is 130.
+    Until the actor has stopped, or the function has returned; or until SIGINT or SIGTERM, after
+    which the node is left in good order. A second signal ends it at once.
 
     Raises:
-        click.UsageError: when the actor does not accept that many arguments.
+        click.UsageError: the target does not accept that many arguments; options without a sense.
+        click.exceptions.Exit: it did not end in good order.
+        Failed: what it needs cannot be had.
     """
     _check_arguments(target, args)
-    if not run_main(_until_stopped, target, args):
-        raise click.exceptions.Exit(EXIT_INTERRUPTED)
+    code = run_main(_Run(target, args, options).run)
+    if code != ExitCode.OK:
+        raise click.exceptions.Exit(int(code))
 
 
-async def _until_stopped(target: Target, args: tuple[str, ...]) -> bool:
-    """Run the actor; whether it stopped in good order."""
-    actor: type[Actor] = target.value
-    started: list[ActorRef] = []
-    # The receiver comes first: from here on a signal is a request and does not kill the process.
-    with (
-        trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals,
-        trio.CancelScope() as everything,
-    ):
-        async with ActorSystem(target.short_name) as system, trio.open_nursery() as nursery:
-            nursery.start_soon(_obey, signals, started, everything)
-            started.append(await system.start(actor, *args, name=actor.__name__.lower()))
-            await started[0].stopped()
-            nursery.cancel_scope.cancel()
-    return not everything.cancelled_caught
+class _TaskStatus:
+    """What a function gets as `task_status`, as from `nursery.start`: it says when it is ready."""
+
+    def __init__(self, say_ready: Callable[[], None]) -> None:
+        self._say_ready: Callable[[], None] | None = say_ready
+
+    def started(self, value: object = None) -> None:
+        """It is ready; the value has no meaning here.
+
+        Raises:
+            RuntimeError: it has said so before.
+        """
+        say_ready, self._say_ready = self._say_ready, None
+        if say_ready is None:
+            raise RuntimeError("task_status.started() is called once")
+        say_ready()
 
 
-async def _obey(
-    signals: AsyncIterator[int], started: list[ActorRef], everything: trio.CancelScope
-) -> None:
-    """Stop the actor at the first signal; cancel at the second, or if it has not started yet."""
-    await anext(signals)
-    if started:
-        started[0].stop()
-        await anext(signals)
-    everything.cancel()
+class _Run:
+    """One run of a target as a node."""
+
+    def __init__(self, target: Target, args: tuple[str, ...], options: NodeOptions) -> None:
+        self._target = target
+        self._args = args
+        self._options = options
+        self._everything = trio.CancelScope()
+        self._body = trio.CancelScope()
+        self._is_ready = False
+
+    async def run(self) -> ExitCode:
+        """Run it; how it ended."""
+        options = self._options
+        name = check_node_name(options.name or self._target.short_name)
+        grace = GRACE if options.grace is None else options.grace
+        system = ActorSystem(name, transport=make_transport(options), stop_within=grace)
+        place = place_of(name, options.control)
+        with contextlib.ExitStack() as stack:
+            # The signals come first: from here on one is a request, and does not kill the process.
+            stack.enter_context(stop_signals(self._stop, self._everything.cancel))
+            try:
+                stack.enter_context(claim(place))
+                stack.enter_context(recording(system, options.history))
+            except (NodeRuns, OSError) as error:
+                raise Failed(str(error), ExitCode.TAKEN) from error
+            with self._everything:
+                await self._in(system, place)
+        if self._everything.cancelled_caught:
+            return ExitCode.INTERRUPTED
+        return ExitCode.OK if system.left_in_time else ExitCode.CUT_OFF
+
+    async def _in(self, system: ActorSystem, place: Place) -> None:
+        served = False
+        try:
+            async with system, serve(system, place) as control:
+                served = True
+                if self._options.workers:
+                    await start_workers(system, self._options.workers, self._target)
+                with self._body:
+                    await self._work(system, control)
+        except OSError as error:
+            if served:
+                raise
+            # A port or path that is in use, or that this user may not have.
+            raise Failed(str(error), ExitCode.TAKEN) from error
+
+    async def _work(self, system: ActorSystem, control: Control) -> None:
+        """What is done in the system, until it is cancelled."""
+        if self._target.takes_system:
+            say_ready = functools.partial(self._say_ready, system, control)
+            if self._target.says_ready:
+                await self._target.value(system, *self._args, task_status=_TaskStatus(say_ready))
+            else:
+                say_ready()
+                await self._target.value(system, *self._args)
+            return
+        actor: type[Actor] = self._target.value
+        ref = await system.start(actor, *self._args, name=actor.__name__.lower())
+        self._say_ready(system, control)
+        await ref.stopped()
+
+    def _say_ready(self, system: ActorSystem, control: Control) -> None:
+        self._is_ready = True
+        control.set_ready()
+        address: str | None = getattr(system._transport, "address", None)
+        line = f"ready: actor://{system.name}" + (f" at {address}" if address else "")
+        if self._options.as_json:
+            ready = {"ready": f"actor://{system.name}", "address": address}
+            line = msgspec.json.encode({**ready, "control": str(control.place.path)}).decode()
+        click.echo(line, err=True)
+
+    def _stop(self) -> None:
+        """The first signal: in good order, unless there is nothing yet to be ended so."""
+        (self._body if self._is_ready else self._everything).cancel()
 
 
 def _check_arguments(target: Target, args: tuple[str, ...]) -> None:
     """Refuse arguments that the target's signature does not accept, before it is called."""
     callee: Callable[..., Any] = target.value
     signature = inspect.signature(callee)
+    taken = ("the system",) if target.takes_system else ()
+    given = {"task_status": None} if target.says_ready else {}
     try:
-        signature.bind(*args)
+        signature.bind(*taken, *args, **given)
     except TypeError as error:
-        names = " ".join(parameter.name.upper() for parameter in signature.parameters.values())
+        parameters = [*signature.parameters][len(taken) :]
+        names = " ".join(name.upper() for name in parameters if name not in given)
         expects = names or "no arguments"
         raise click.UsageError(f"{target.text} expects {expects}: {error}") from None

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import click
 
-from actors import Actor
+from actors import Actor, ActorSystem
 
 DEFAULT_NAME = "main"
 
@@ -31,9 +31,24 @@ class Target:
     kind: Kind
 
     @property
+    def takes_system(self) -> bool:
+        """Whether it is a function whose first parameter is the actor system."""
+        return self.kind is Kind.FUNCTION and _takes_system(self.value)
+
+    @property
+    def says_ready(self) -> bool:
+        """Whether it says when it is ready, by trio's `task_status`."""
+        return self.takes_system and "task_status" in inspect.signature(self.value).parameters
+
+    @property
     def short_name(self) -> str:
         """The last word of the module's name, for people and for addresses."""
-        return self.text.partition(":")[0].rpartition(".")[2]
+        return self.module_name.rpartition(".")[2]
+
+    @property
+    def module_name(self) -> str:
+        """The module's name, with dots."""
+        return self.text.partition(":")[0]
 
 
 def find_target(text: str) -> Target:
@@ -98,6 +113,19 @@ def _kind_of(value: object) -> Kind | None:
     if isinstance(value, type) and issubclass(value, Actor) and value is not Actor:
         return Kind.ACTOR
     return None
+
+
+def _takes_system(function: Any) -> bool:
+    """Whether its first parameter is called `system`, or is annotated as an ActorSystem."""
+    parameter = next(iter(inspect.signature(function).parameters.values()), None)
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    if parameter is None or parameter.kind not in positional:
+        return False
+    annotation = parameter.annotation
+    if isinstance(annotation, str):
+        # It need not be known to the module at run time.
+        return parameter.name == "system" or annotation.rpartition(".")[2] == "ActorSystem"
+    return parameter.name == "system" or annotation is ActorSystem
 
 
 def _is_own(module: ModuleType, name: str, value: object) -> bool:

@@ -1,0 +1,180 @@
+"""`trouper run` of what runs in a node: readiness, signals, exit codes, the history."""
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.kit import Shell, end, shells
+
+
+@pytest.fixture
+def shell(tmp_path: Path, repository: Path) -> Iterator[Shell]:
+    yield from shells(tmp_path, repository)
+
+
+def left(shell: Shell) -> list[str]:
+    folder = Path(shell.environment["XDG_RUNTIME_DIR"]) / "trouper"
+    return [each.name for each in folder.iterdir()] if folder.exists() else []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_first_signal_cancels_the_function_drains_the_actors_and_exits_0(
+    shell: Shell, number: int
+) -> None:
+    process = shell.node("app")
+    for _ in range(3):
+        told = shell.trouper("tell", "actor://app/counter", "Put", '{"number": 2}')
+        assert told.returncode == 0, told.stderr
+    assert end(process, number) == (0, "cancelled\ncounted 6\n", "")
+    assert left(shell) == []
+
+
+def test_a_function_that_takes_the_system_gets_it_with_its_arguments(shell: Shell) -> None:
+    done = shell.trouper("run", "app:brief")
+    assert done.stdout.startswith("6\n")
+    assert (done.returncode, done.stderr.splitlines()[0]) == (0, "ready: actor://app")
+    wrong = shell.trouper("run", "app:main", "1", "2")
+    assert wrong.returncode == 2
+    assert "app:main expects START: too many positional arguments" in wrong.stderr
+
+
+def test_what_the_function_raises_is_its_traceback_and_not_in_a_group(shell: Shell) -> None:
+    done = shell.trouper("run", "app:broken")
+    assert done.returncode == 1
+    assert done.stderr.endswith('KeyError: "a bug of the user\'s"\n')
+    assert "ExceptionGroup" not in done.stderr
+    assert left(shell) == []
+
+
+def test_the_name_is_the_nodes_and_readiness_can_be_had_as_json(shell: Shell) -> None:
+    process = shell.start("run", "--name", "shop", "--json", "app:Counter", "4")
+    assert process.stderr is not None
+    ready = json.loads(process.stderr.readline())
+    assert ready["ready"] == "actor://shop"
+    assert ready["control"].endswith("/trouper/shop.sock")
+    assert shell.trouper("ask", "actor://shop/counter", "Get").stdout == "4\n"
+    assert end(process)[0] == 0
+
+
+def test_a_name_that_no_address_can_hold_is_a_usage_error(shell: Shell) -> None:
+    done = shell.trouper("run", "--name", "a/b", "app")
+    assert done.returncode == 2
+    assert "a node's name has only letters" in done.stderr
+
+
+def test_a_second_node_of_the_same_name_is_one_clear_line_and_exit_6(shell: Shell) -> None:
+    first = shell.node("app")
+    second = shell.trouper("run", "app")
+    assert second.returncode == 6
+    assert second.stderr == (
+        f"Error: a node 'app' runs here already (process {first.pid}): choose another name\n"
+    )
+    other = shell.node("--name", "other", "app")
+    assert end(other)[0] == end(first)[0] == 0
+
+
+def test_a_node_that_was_killed_does_not_keep_its_name(shell: Shell) -> None:
+    first = shell.node("app")
+    first.kill()
+    first.wait(20)
+    assert sorted(left(shell)) == ["app.sock", "app.sock.lock"]
+    gone = shell.trouper("tree", "--node", "app")
+    assert gone.returncode == 3
+    assert gone.stderr.count("\n") == 1
+    assert end(shell.node("app"))[0] == 0
+
+
+def test_what_does_not_end_within_the_grace_is_cancelled_and_exit_7(shell: Shell) -> None:
+    process = shell.node("--grace", "0.2", "app:slow")
+    code, _, err = end(process)
+    assert code == 7
+    assert "did not stop within 0.2 s of leaving the system: it is cancelled" in err
+
+
+@pytest.mark.parametrize("target", ["slow", "lingering"])
+def test_the_second_ctrl_c_ends_at_once_with_130(shell: Shell, target: str) -> None:
+    process = shell.node("--grace", "3600", f"app:{target}")
+    process.send_signal(signal.SIGINT)
+    # It waits, so it is there for a second one.
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.3)
+    code, _, err = end(process, signal.SIGINT)
+    assert code == 130
+    assert "Traceback" not in err
+
+
+def test_the_second_ctrl_c_ends_a_program_that_keeps_the_thread(shell: Shell) -> None:
+    process = shell.node("app:busy")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "busy\n"
+    process.send_signal(signal.SIGINT)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.3)
+    assert end(process, signal.SIGINT)[0] == 130
+
+
+def test_options_for_a_node_are_refused_where_there_is_none(shell: Shell) -> None:
+    (shell.folder / "plain.py").write_text("async def main(*args): print(args)\n")
+    done = shell.trouper("run", "--listen", "127.0.0.1:0", "--name", "x", "plain")
+    assert done.returncode == 2
+    assert "--name, --listen: plain is an async function that makes its own system" in done.stderr
+    # Behind the target they are its own.
+    assert shell.trouper("run", "plain", "--name", "x").stdout == "('--name', 'x')\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (["--unknown"], "No such option"),
+        (["--grace", "-1"], "Invalid value for '--grace'"),
+        (["--listen", "127.0.0.1:0", "--join", "/run/x"], "--listen and --join are all paths"),
+        (["--tls-cert", "x"], "--tls-cert, --tls-key and --tls-ca are given together"),
+        (["--secret-file", "none"], "--secret-file none: No such file or directory"),
+        (["--secret-file", "open"], "--secret-file open: others may read it: chmod 600 open"),
+        (["--secret-file", "empty"], "--secret-file empty: it is empty"),
+        (["--secret-file", "good"], "need --listen or --join"),
+    ],
+)
+def test_options_without_a_sense_are_a_usage_error(
+    shell: Shell, options: list[str], text: str
+) -> None:
+    for name, content, mode in (("open", "x", 0o644), ("empty", "", 0o600), ("good", "x", 0o600)):
+        (shell.folder / name).write_text(content)
+        os.chmod(shell.folder / name, mode)
+    done = shell.trouper("run", *options, "app")
+    assert done.returncode == 2
+    assert text in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_history_that_cannot_be_written_is_exit_6(shell: Shell) -> None:
+    done = shell.trouper("run", "--history", "no/such/folder", "app")
+    assert done.returncode == 6
+    assert done.stderr == "Error: [Errno 2] No such file or directory: 'no/such/folder'\n"
+
+
+def test_the_history_has_each_ask_and_send_with_how_it_ended(shell: Shell) -> None:
+    done = shell.trouper("run", "--history", "history.jsonl", "app:brief")
+    assert done.returncode == 0, done.stderr
+    history = (shell.folder / "history.jsonl").read_text()
+    lines = [json.loads(line) for line in history.splitlines()]
+    story = [(each["type"], each["kind"], each["id"].rpartition("/")[2]) for each in lines]
+    assert story == [
+        ("invoke", "send", "1"),
+        ("ok", "send", "1"),
+        ("invoke", "ask", "2"),
+        ("ok", "ask", "2"),
+        ("invoke", "ask", "3"),
+        ("unknown", "ask", "3"),
+        ("invoke", "ask", "4"),
+        ("fail", "ask", "4"),
+    ]
+    assert lines[3]["value"] == 6
+    assert lines[0]["message"]["fields"] == {"number": 1, "ref": None}
+    assert {each["node"] for each in lines} == {"app"}
+    assert [each["time"] for each in lines] == sorted(each["time"] for each in lines)
