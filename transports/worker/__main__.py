@@ -14,6 +14,7 @@ import trio
 from actors import Actor, ActorSystem
 from supervision.processes.reports import FD_VARIABLE, READY, encode_record
 from supervision.processes.worker_process import WORKER
+from transports.endpoint import Peer
 from transports.unix import Unix
 from transports.worker.host import remove_folder
 from transports.worker.orphan import ParentWatch
@@ -99,7 +100,8 @@ def main() -> None:
     transport = Unix(
         os.path.join(settings.folder, settings.sockets[settings.node]),
         peers=[
-            f"{name}@{os.path.join(settings.folder, socket)}"
+            # (The parent does not call: so it is not waited for, in case it does.)
+            Peer(name, os.path.join(settings.folder, socket), calls=name != settings.parent)
             for name, socket in settings.sockets.items()
             if name != settings.node
         ],
