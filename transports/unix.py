@@ -29,8 +29,8 @@ class Unix(SocketNode):
         ActorSystem("shop", transport=Unix("run/shop.sock", peers=["run/cart.sock"]))
 
     path: of the socket; a file there that no process listens at any more is replaced. None: it only
-    calls others. peers: each as PATH, or NAME@PATH (or a Peer), which is refused if another answers there;
-    as with Tcp. secret: as Tcp's, if being the same user is not enough.
+    calls others. peers: each as PATH, or as NAME@PATH or a Peer, which is refused if another node
+    answers there; as with Tcp. secret: as Tcp's, if being the same user is not enough.
     limits, incarnation, types, spawnable: as Node's.
 
     Raises:
