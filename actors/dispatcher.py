@@ -80,6 +80,8 @@ class Dispatcher:
         """While somebody looks: how many messages each actor's ended turns have taken."""
         self.is_open = False
         self._closed = False
+        self.at_end: dict[Callable[[], None], None] = {}
+        """Called when no actor can run any more: at the end, or at a crash, which runs no hooks."""
         self.base = Context()
         self._base_items: tuple[tuple[ContextVar[Any], Any], ...] = ()
         self._spare = Context()
@@ -134,6 +136,9 @@ class Dispatcher:
         self.is_open = False
         self._closed = True
         self.enqueue = self._not_running
+        at_end, self.at_end = self.at_end, {}
+        for call in at_end:
+            call()
 
     @property
     def crashed(self) -> bool:

@@ -23,8 +23,9 @@ from actors import (
     NodeDown,
     Terminated,
 )
+from tests.actors.kit import Doer
 from tests.transports.kit import Do, Get, Remote, Through, Wires, cluster
-from transports import NotEncodable
+from transports import MemoryNetwork, NotEncodable
 from transports.errors import RemoteFailure
 from transports.node import Limits, Node
 
@@ -342,3 +343,15 @@ async def test_leaving_a_system_says_goodbye_and_the_peer_knows_at_once(
             await ref.ask(Get(), timeout=None)
         # It might have come back.
         assert trio.current_time() - begin < 11
+
+
+async def test_a_system_that_crashes_ends_its_node(autojump_clock: MockClock) -> None:
+    def interrupt(_: Actor) -> None:
+        raise KeyboardInterrupt
+
+    network = MemoryNetwork()
+    with pytest.raises(BaseExceptionGroup) as caught, trio.fail_after(60):
+        async with ActorSystem("a", transport=Node(network.endpoint("a"), peers=["b"])) as system:
+            system.spawn(Doer).tell(interrupt)
+            await trio.sleep_forever()
+    assert caught.group_contains(KeyboardInterrupt)
