@@ -18,7 +18,17 @@ from actors.address import Address
 from actors.errors import InvalidAddress, NotAMessage
 from actors.messages import MessageType, is_record, message_type, message_types
 from transports.errors import DecodeError, NotEncodable
-from transports.roads import Decode, Encode, decode_or_blame, encode_or_blame, make_road
+from transports.roads import (
+    DECODING_FAULTS,
+    ENCODING_FAULTS,
+    Decode,
+    Encode,
+    blame_bytes,
+    blame_value,
+    decode_or_blame,
+    encode_or_blame,
+    make_road,
+)
 from transports.values import Values, one_of, records_of_union
 
 VERSION: Final = struct.Struct(">H")
@@ -72,6 +82,9 @@ class Codec:
         self._resolve = resolve
         self._by_class: dict[type, _Type] = {}
         self._by_header: dict[bytes, _Type] = {}
+        # By the length of the name: the header and road of the type that was decoded last. No
+        # other can begin with the same byte.
+        self._latest: list[tuple[bytes, Decode]] = [(b"", bytes)] * 256
         self._values = Values(
             self.encode, self.decode, lambda text: self._decode_ref(ActorRef, text)
         )
@@ -106,6 +119,8 @@ class Codec:
         made = _Type(registered, *make_road(cls, self._decode_ref))
         self._by_class[cls] = made
         self._by_header[made.header] = made
+        # Also in the place of the older class.
+        self._latest[made.header[0]] = (made.header, made.decode)
         return made
 
     # -- encoding and decoding
@@ -118,7 +133,13 @@ class Codec:
                 too large.
         """
         known = self._by_class.get(message.__class__) or self._new(message)
-        body = encode_or_blame(message, known.encode)
+        # By a local name: the interpreter (3.11) has no quick way to call what stands in a slot.
+        encode = known.encode
+        # As encode_or_blame, without the call.
+        try:
+            body = encode(message)
+        except ENCODING_FAULTS as error:
+            blame_value(error, message, encode)
         if len(body) > self._max_size:
             size = f"{len(body)} bytes, of {self._max_size} allowed"
             raise NotEncodable(message, f"it is too large: {size}")
@@ -130,14 +151,23 @@ class Codec:
         Raises:
             DecodeError: they are none, or none of a known type and version.
         """
-        if len(data) > self._most:
-            raise DecodeError("$", f"{len(data)} bytes are more than one message may have")
-        # The whole header is the key: name and version are looked at only if it is not known.
-        start = data[0] + 3 if data else 0
-        known = self._by_header.get(data[:start])
-        if known is None:
-            known = self._named(data)
-        return decode_or_blame(data[start:], known.decode)
+        size = len(data)
+        if size > self._most:
+            raise DecodeError("$", f"{size} bytes are more than one message may have")
+        try:
+            header, decode = self._latest[data[0]]
+        except IndexError:
+            raise self._unknown(data) from None
+        # To compare a header costs less than to cut it out and hash it.
+        body = data.removeprefix(header)
+        if len(body) == size:
+            header, decode = self._known(data)
+            body = data[len(header) :]
+        # As decode_or_blame, without the call.
+        try:
+            return decode(body)
+        except DECODING_FAULTS as error:
+            blame_bytes(error)
 
     def encode_value(self, value: object, kind: Any = Any) -> bytes:
         """The bytes of any value: None, bool, int, float, str, bytes, list, dict, message or ref.
@@ -195,6 +225,18 @@ class Codec:
             raise NotEncodable(
                 message, f"its class is no message, nor a builtin kind that can be sent: {what}"
             ) from None
+
+    def _known(self, data: bytes) -> tuple[bytes, Decode]:
+        """The header that the bytes begin with, and the road of its type.
+
+        Raises:
+            DecodeError: it is of no known type and version.
+        """
+        # The whole header is the key: name and version are looked at only if it is not known.
+        header = data[: data[0] + 3]
+        known = self._by_header.get(header) or self._named(data)
+        self._latest[data[0]] = found = (header, known.decode)
+        return found
 
     def _named(self, data: bytes) -> _Type:
         """The type that a header names, if it has not been used before.

@@ -45,6 +45,10 @@ class Connections:
         """Those that are called; a peer of unknown name is added when it has introduced itself."""
         self._strangers: dict[trio.CancelScope, None] = {}
 
+    def calls(self, link: Link) -> bool:
+        """Whether it is the link with a peer that is called from here."""
+        return any(each is link for each in self._links.values())
+
     # -- calling
 
     async def dial(self, peer: Peer) -> None:
@@ -136,8 +140,7 @@ class Connections:
         if peer == node.name:
             return
         link = node.make_link(peer)
-        called = any(each is link for each in self._links.values())
-        if link.is_busy() and not link.up and node.name < peer and called:
+        if link.is_busy() and not link.up and node.name < peer and self.calls(link):
             # Both call at once: the call of the one whose name comes first goes on.
             return
         await link.converse(connection, read)

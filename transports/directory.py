@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
-from actors import ActorRef, DeadLetterReason
+from actors import ActorError, ActorRef, DeadLetterReason
 from actors.cell import Cell
 from actors.routing.patterns import Trie, pattern_of, words_of
 from transports import envelope
@@ -118,7 +118,8 @@ class Directory:
                 case envelope.Spawnable(classes):
                     self.takes[peer] = classes
                     self._node.spawner.changed()
-        except ValueError as error:
+        except (ValueError, ActorError) as error:
+            # It is no name, or this system makes no queues any more: it is being left.
             log.warning("%s: from node %s: %s", self._node.name, peer, error)
 
     def _peer_subscribes(self, peer: str, words: tuple[str, ...], present: bool) -> None:
@@ -149,7 +150,7 @@ class Directory:
         if message.prefetch < 1:
             ref = known.pop(key, None)
             if ref is not None:
-                queues.queue(message.queue).remove(ref)
+                queues.remove(message.queue, ref)
             return
         ref = known[key] = self._node.ref_of(f"actor://{peer}/{message.path}")
         queues.queue(message.queue).add(ref, message.prefetch)
@@ -169,7 +170,7 @@ class Directory:
         for (service, _), ref in self._services.pop(peer, {}).items():
             system._services.unregister(service, ref)
         for (queue, _), ref in self._consumers.pop(peer, {}).items():
-            system._queues.queue(queue).remove(ref)
+            system._queues.remove(queue, ref)
 
     # -- publishing
 

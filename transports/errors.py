@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
-
 from actors import ActorError
 
 
@@ -86,8 +84,3 @@ class CannotListen(ActorError, OSError):
         self.where = where
         self.why = why
         super().__init__(f"cannot listen at {where}: {why}")
-
-
-def trace_of(error: BaseException) -> str:
-    """The traceback of an error, as text of a bounded size."""
-    return "".join(traceback.format_exception(error))[-4_000:]

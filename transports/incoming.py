@@ -18,6 +18,7 @@ from actors import (
     DeadLetterReason,
     ExitReason,
     Failure,
+    InvalidAddress,
     NotAskable,
     NotStreamable,
     Terminated,
@@ -32,9 +33,10 @@ from actors.states import RUNNING
 from actors.stopping import kill
 from actors.waiting import PENDING, Raised
 from transports import envelope
-from transports.errors import DecodeError, NotEncodable, trace_of
+from transports.errors import DecodeError, NotEncodable
 from transports.inbound import Delivery
 from transports.outgoing import Outgoing
+from transports.reports import plain, text_of, trace_of
 from transports.session import Session
 from transports.streaming import RemoteSink
 
@@ -217,20 +219,23 @@ class Incoming:
             item = self._node.codec.decode_value(message.body)
         except DecodeError as error:
             log.warning("from node %s to %s: %s", self._peer, message.target, error)
-            self._dead(message.target, message.body, DeadLetterReason.UNREADABLE)
             self.accepted(sequence)
+            self._dead(message.target, message.body, DeadLetterReason.UNREADABLE)
             return
         cell = self._find(message.target)
         if cell is None:
-            self._dead(message.target, item, DeadLetterReason.NO_ACTOR)
             self.accepted(sequence)
+            self._dead(message.target, item, DeadLetterReason.NO_ACTOR)
         else:
             self._put(cell, item, sequence)
 
     def _dead(self, target: str, message: object, reason: DeadLetterReason) -> None:
         dispatcher = self._node.dispatcher
+        try:
+            ref = self._node.ref_of(f"actor://{self._node.system.name}/{target}")
+        except InvalidAddress as error:
+            raise DecodeError("$.target", str(error)) from error
         dispatcher.counters.at_the_door += 1
-        ref = self._node.ref_of(f"actor://{self._node.system.name}/{target}")
         dispatcher.dead_letters.add(ref, message, reason)
 
     def _put(self, cell: Cell, item: object, sequence: int) -> None:
@@ -289,7 +294,7 @@ class Incoming:
             node.probe((message.asker, str(cell)))
 
     def _refuse(self, number: int, kind: str, text: str, **more: Any) -> None:
-        self._outgoing.control(envelope.Refused(number, kind, text, **more))
+        self._outgoing.control(envelope.Refused(number, kind, plain(text), **more))
 
     def answered(self, answer: Answer) -> None:
         """An actor has answered, or will not."""
@@ -311,8 +316,7 @@ class Incoming:
         match error:
             case ActorFailed():
                 cause = error.cause
-                text = f"{type(cause).__name__}: {cause}"
-                self._refuse(number, "failed", text, started=True, trace=trace_of(cause))
+                self._refuse(number, "failed", text_of(cause), started=True, trace=trace_of(cause))
             case ActorStopped():
                 why = str(error.reason)
                 self._refuse(number, "stopped", why, started=error.started)
@@ -324,8 +328,7 @@ class Incoming:
             case NotAskable() | NotStreamable():
                 self._refuse(number, "not askable", str(error))
             case _:
-                text = f"{type(error).__name__}: {error}"
-                self._refuse(number, "failed", text, started=True)
+                self._refuse(number, "failed", text_of(error), started=True)
 
     def send_item(self, number: int, item: Any, kind: Any) -> None:
         """Send an item of a stream.
@@ -393,8 +396,8 @@ class Incoming:
         reason = notice.reason
         if isinstance(reason, Failure):
             error = reason.exception
-            text = f"{type(error).__name__}: {error}"
-            self._outgoing.control(envelope.Ended(watcher.path, "failed", text, trace_of(error)))
+            ended = envelope.Ended(watcher.path, "failed", text_of(error), trace_of(error))
+            self._outgoing.control(ended)
         elif watcher.watched in self.spawned and self._node.system._root._state is not RUNNING:
             # It did nothing to end; and who has spawned it is to spawn it elsewhere.
             self._outgoing.control(envelope.Ended(watcher.path, "node down", "it is being left"))

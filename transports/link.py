@@ -179,8 +179,13 @@ class Link:
         clock = self.node.dispatcher.timers.clock
         session, incoming, outgoing = self.session, self.incoming, self.outgoing
         while True:
-            payloads = await connection.read()
+            # Not the writer: that may wait for a peer that reads no more, for ever.
+            payloads: list[bytes] = []
+            with trio.CancelScope(deadline=self.node.system.env.until(session.silent_at)):
+                payloads = await connection.read()
             self._check_current(scope)
+            if not payloads and session.is_silent(clock()):
+                raise Broken("nothing was heard of the peer for too long")
             for payload in payloads:
                 for delivery in session.received(payload, clock()):
                     incoming.deliver(delivery)
@@ -202,8 +207,6 @@ class Link:
             if written := session.outgoing(now):
                 await connection.write(written)
                 continue
-            if session.is_silent(now):
-                raise Broken("nothing was heard of the peer for too long")
             if session.state is State.CLOSED:
                 raise Broken("the session is closed")
             self._wakes = trio.Event()
@@ -213,10 +216,11 @@ class Link:
 
     # -- losing the peer
 
-    def lose(self, why: str, renew: bool = False) -> None:
+    def lose(self, why: str, renew: bool = False, for_good: bool = False) -> None:
         """The peer is lost: what it had not acknowledged, its replies, its actors.
 
         renew: it is another process, or has begun another session: ours may keep its number.
+        for_good: this link ends with it.
         """
         old = self.session
         down = NodeDown(self.peer, why)
@@ -231,12 +235,15 @@ class Link:
         self.incoming.lost()
         self.outgoing.session = self.session
         self.incoming = self.node.new_incoming(self.peer, self.session, self.outgoing)
-        self.outgoing.lost(down)
+        self.outgoing.lost(down, for_good)
         self.node.directory.lost(self.peer)
         self.down_since = self.node.dispatcher.timers.clock()
 
     async def watch_over(self) -> None:
-        """Give the peer up once it was out of reach for too long; again and again."""
+        """Give the peer up once it was out of reach for too long; again and again.
+
+        One that this node does not call is forgotten then, and may call again.
+        """
         clock = self.node.dispatcher.timers.clock
         while True:
             changed = self.changed
@@ -247,4 +254,8 @@ class Link:
             with trio.move_on_at(self.node.system.env.until(at)):
                 await changed.wait()
             if clock() >= at and not self.is_up():
-                self.lose(f"it was out of reach for {self.node.limits.lost_after:g} s")
+                ends = not self.is_busy() and self.node.forget(self)
+                why = f"it was out of reach for {self.node.limits.lost_after:g} s"
+                self.lose(why, for_good=ends)
+                if ends:
+                    return

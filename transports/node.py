@@ -133,6 +133,8 @@ class Node:
         self.spawner = Spawner(self)
         self._scope = trio.CancelScope(shield=True)
         self._ended = trio.Event()
+        self._connections: list[Connections] = []
+        self._next_session = 1
         self.leaving = False
 
     # -- a transport
@@ -167,8 +169,7 @@ class Node:
         with trio.move_on_after(self.limits.leave_within):
             for link in self._links.values():
                 if link.up and link.session.state is State.CONNECTED:
-                    link.session.close()
-                    link.wake()
+                    link.outgoing.leave()
             for link in self._links.values():
                 while link.up and link.session.state is not State.CLOSED:
                     await link.changed.wait()
@@ -178,7 +179,7 @@ class Node:
         await self._ended.wait()
         for link in self._links.values():
             link.incoming.lost()
-            link.outgoing.lost(NodeDown(link.peer, "this system was left"))
+            link.outgoing.lost(NodeDown(link.peer, "this system was left"), for_good=True)
 
     async def _run(self, opened: trio.Event) -> None:
         try:
@@ -197,6 +198,7 @@ class Node:
     def connect(self, endpoint: Endpoint, peers: Iterable[Peer]) -> None:
         """Be called at an endpoint from now on, and call these peers by it."""
         connections = Connections(self, endpoint, peers)
+        self._connections.append(connections)
         self._nursery.start_soon(endpoint.serve, connections.called)
         for peer in connections.peers:
             self._nursery.start_soon(connections.dial, peer)
@@ -217,9 +219,19 @@ class Node:
         """The link with a peer, made when it is first heard of."""
         link = self._links.get(peer)
         if link is None:
-            link = self._links[peer] = Link(self, peer, self.new_session(1))
+            session = self.new_session(self._next_session)
+            link = self._links[peer] = Link(self, peer, session)
             self._nursery.start_soon(link.watch_over)
         return link
+
+    def forget(self, link: Link) -> bool:
+        """Forget a peer that is out of reach, if it is not one that this node calls."""
+        if any(connections.calls(link) for connections in self._connections):
+            return False
+        # The peer may remember the session of now: a later one must not have its number.
+        self._next_session = max(self._next_session, link.session.number + 1)
+        del self._links[link.peer]
+        return True
 
     def new_session(self, number: int) -> Session:
         """A session of that number, with this node's limits."""
@@ -251,6 +263,10 @@ class Node:
         """
         if self.leaving:
             raise SystemClosed(self.name)
+        return self.link_still(peer)
+
+    def link_still(self, peer: str) -> Outgoing | None:
+        """The same while the system is being left: for those who take something back."""
         link = self._links.get(peer)
         return None if link is None else link.outgoing
 

@@ -25,14 +25,14 @@ from actors import (
 )
 from actors.ask import Ask
 from actors.messages import reply_type
-from actors.rare import SendWait
 from actors.sinks import END
 from actors.streams import Channel
 from actors.waiting import PENDING, Raised, Waiter
 from transports import envelope
-from transports.errors import DecodeError, RemoteFailure
+from transports.errors import DecodeError, NotEncodable, RemoteFailure
 from transports.spawner import Spawns
 from transports.streaming import RemoteRoom
+from transports.waits import Door, Sent, StopWait
 
 if TYPE_CHECKING:
     from transports.node import Node
@@ -40,32 +40,6 @@ if TYPE_CHECKING:
     from transports.session import Session
 
 STARTED: Final = ("sent", "acknowledged")
-
-
-class Sent:
-    """One message on the way: to whom, and the ask if it is asked."""
-
-    __slots__ = ("ask", "message", "ref", "written")
-
-    def __init__(self, ref: ActorRef, message: object, ask: Ask | None) -> None:
-        self.ref = ref
-        self.message = message
-        self.ask = ask
-        self.written = False
-
-
-class Door(SendWait):
-    """A `send` that waits until its receiver may have one more message on the way."""
-
-    __slots__ = ("door",)
-
-    def __init__(self, door: OrderedDict[Any, bytes], message: object) -> None:
-        super().__init__(None, message)  # type: ignore[arg-type] # no cell of this process
-        self.door = door
-
-    def abandoned(self) -> None:
-        super().abandoned()
-        self.door.pop(self, None)
 
 
 class Outgoing:
@@ -98,7 +72,9 @@ class Outgoing:
         self._numbers: dict[Ask, int] = {}
         self._last = 0
         self._streams: dict[int, RemoteRoom] = {}
-        self._stops: dict[int, Waiter] = {}
+        self._stops: dict[str, dict[StopWait, None]] = {}
+        self._stop_numbers: dict[int, str] = {}
+        self._leaving = False
         self._watched: dict[str, RemoteRef] = {}
         self.spawns = Spawns(self)
 
@@ -221,7 +197,14 @@ class Outgoing:
             if sent is not None:
                 sent.written = True
                 self._sent[number] = sent
+        if self._leaving and session.may_send and not self._queue:
+            session.close()
         self._wake()
+
+    def leave(self) -> None:
+        """Say goodbye once the last message has been handed to the session."""
+        self._leaving = True
+        self.flush()
 
     # -- what becomes of them
 
@@ -247,37 +230,60 @@ class Outgoing:
             del self._on_the_way[target]
 
     def _open_doors(self) -> None:
-        for target, (ref, door) in tuple(self._doors.items()):
-            while (
-                door
-                and self._on_the_way.get(target, 0) < self.per_target
-                and len(self._queue) < self._capacity
-            ):
-                waiter, encoded = door.popitem(last=False)
-                if waiter.waits is None or waiter.value is not PENDING:
-                    continue
-                if isinstance(waiter, Ask):
-                    self._post_ask(ref, waiter, encoded)  # type: ignore[arg-type]
-                    continue
-                self._post(encoded, Sent(ref, waiter.message, None))
-                waiter.resolve()
+        """One message a receiver, in turn: what has many senders keeps nobody else waiting."""
+        turns = deque(self._doors)
+        while turns and len(self._queue) < self._capacity:
+            target = turns.popleft()
+            ref, door = self._doors[target]
             if not door:
                 del self._doors[target]
+                continue
+            if self._on_the_way.get(target, 0) >= self.per_target:
+                continue
+            # The next time, too, it is behind the others.
+            self._doors[target] = self._doors.pop(target)
+            turns.append(target)
+            waiter, encoded = door.popitem(last=False)
+            if waiter.waits is None or waiter.value is not PENDING:
+                continue
+            if isinstance(waiter, Ask):
+                self._post_ask(ref, waiter, encoded)  # type: ignore[arg-type]
+                continue
+            self._post(encoded, Sent(ref, waiter.message, None))
+            waiter.resolve()
+
+    def _close_doors(self, down: NodeDown) -> None:
+        """There is no next session: who waits for room need not."""
+        counters = self.node.dispatcher.counters
+        doors, self._doors = self._doors, {}
+        for ref, door in doors.values():
+            for waiter in door:
+                if waiter.value is not PENDING:
+                    continue
+                counters.at_the_door += 1
+                if isinstance(waiter, Ask):
+                    counters.rejected += 1
+                    waiter.stopped(down.why)
+                    continue
+                message, reason = waiter.message, DeadLetterReason.PEER_LOST
+                self.node.dispatcher.dead_letters.add(ref, message, reason)
+                waiter.resolve()
 
     def replied(self, message: envelope.Replied) -> None:
         """A reply has come, or word that an actor has stopped, or started."""
         if self.spawns.started(message.number):
             return
-        waiter = self._stops.pop(message.number, None)
-        if waiter is not None:
-            waiter.resolve()
+        if message.number in self._stop_numbers:
+            waits = self._stops.pop(self._stop_numbers.pop(message.number))
+            for waiter in waits:
+                waiter.resolve()
             return
         ask = self._take(message.number)
         if ask is None:
             return
         try:
             value = self.node.codec.decode_value(message.body, reply_type(type(ask.message)))
-        except DecodeError as error:
+        except (DecodeError, NotEncodable) as error:
             ask.failed(error)
             return
         ask.answer(value)
@@ -293,7 +299,7 @@ class Outgoing:
             return
         try:
             room.item(message.body)
-        except DecodeError as error:
+        except (DecodeError, NotEncodable) as error:
             ask = self._take(message.number)
             self.control(envelope.Cancelled(message.number))
             if ask is not None:
@@ -402,16 +408,25 @@ class Outgoing:
         self.control(envelope.Stop(ref.address.path, reason.value), in_order=True)
 
     def await_stop(self, ref: RemoteRef) -> Waiter:
-        """A wait for the end of an actor there."""
-        number = self.next_number()
-        waiter = self._stops[number] = Waiter(None)
-        self.control(envelope.AwaitStop(number, ref.address.path), in_order=True)
+        """A wait for the end of an actor there. The other node is asked once, for all of them."""
+        path = ref.address.path
+        waits = self._stops.get(path)
+        if waits is None:
+            waits = self._stops[path] = {}
+            number = self.next_number()
+            self._stop_numbers[number] = path
+            self.control(envelope.AwaitStop(number, path), in_order=True)
+        waiter = StopWait(waits)
+        waits[waiter] = None
         return waiter
 
     # -- the end
 
-    def lost(self, down: NodeDown) -> None:
-        """The peer is lost, and with it what it had not acknowledged, and every reply."""
+    def lost(self, down: NodeDown, for_good: bool = False) -> None:
+        """The peer is lost, and with it what it had not acknowledged, and every reply.
+
+        for_good: there is no next session, for which those who wait for room could go on waiting.
+        """
         counters = self.node.dispatcher.counters
         letters = self.node.dispatcher.dead_letters
         left = [*self._sent.values(), *(sent for _, sent in self._queue if sent is not None)]
@@ -433,11 +448,16 @@ class Outgoing:
             why = f"its node {self.peer} was lost: {down.why}"
             ask.answer(Raised(ActorStopped(ask.holder, ask.message, why, started=started)))
         stops, self._stops = self._stops, {}
-        for waiter in stops.values():
-            waiter.resolve()
+        self._stop_numbers.clear()
+        for waits in stops.values():
+            for waiter in waits:
+                waiter.resolve()
         self.spawns.lost(down)
         watched, self._watched = self._watched, {}
         for ref in watched.values():
             self.spawns.ended(ref)
             ref.ended(down)
-        self._open_doors()
+        if for_good:
+            self._close_doors(down)
+        else:
+            self._open_doors()

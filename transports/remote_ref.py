@@ -24,6 +24,7 @@ from actors.ask import Ask
 from actors.timers import check_seconds
 from actors.waiting import PENDING, Waiter
 from actors.watching import notify, take_back
+from transports.errors import NotEncodable
 from transports.streaming import open_channel
 
 if TYPE_CHECKING:
@@ -136,10 +137,19 @@ class RemoteRef(ActorRef):
     _takes_asks = True
 
     def _put_ask(self, ask: Ask) -> None:
-        self._take_over(ask)
+        """Send what is asked. One that cannot be sent is answered at once, as by an actor."""
+        try:
+            self._take_over(ask)
+        except NotEncodable as error:
+            ask.failed(error)
+        except SystemClosed as error:
+            counters = self._node.dispatcher.counters
+            counters.at_the_door += 1
+            counters.rejected += 1
+            ask.stopped(str(error))
 
     def _load(self) -> int:
-        link = self._node.link(self._address.node)
+        link = self._node.link_still(self._address.node)
         return 0 if link is None else link.on_the_way(self)
 
     def _closed(self) -> bool:
@@ -148,7 +158,7 @@ class RemoteRef(ActorRef):
 
     def _asker_gone(self, ask: Ask) -> None:
         """Nobody waits for the reply any more (see `Cell`): the other node is told."""
-        link = self._node.link(self._address.node)
+        link = self._node.link_still(self._address.node)
         if link is not None:
             link.asker_gone(ask)
 
@@ -175,7 +185,7 @@ class RemoteRef(ActorRef):
     def _unwatched_by(self, watcher: Cell) -> None:
         if self._rare is not None:
             self._rare.watchers.pop(watcher, None)
-            link = self._node.link(self._address.node)
+            link = self._node.link_still(self._address.node)
             if link is not None and not self._rare.watchers:
                 link.unwatch(self)
         if watcher._rare is not None:

@@ -13,7 +13,7 @@ import re
 import typing
 from collections.abc import Callable, Iterator
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import attrs
 import cattrs
@@ -105,7 +105,7 @@ def _no_extension(code: int, _: object) -> Any:
     raise ValueError(f"a field is of no such kind: extension {code}")
 
 
-_FAULTS: Final = (
+ENCODING_FAULTS: Final = (
     NotEncodable,
     TypeError,
     ValueError,
@@ -113,6 +113,9 @@ _FAULTS: Final = (
     RecursionError,
     AttributeError,
 )
+# A text that is no UTF-8, too deep a nesting, or whatever a validator of the class raises: a user's
+# code, which runs on a peer's bytes and must not end this node.
+DECODING_FAULTS: Final = Exception
 
 
 def encode_or_blame(value: object, encode: Encode) -> bytes:
@@ -123,26 +126,29 @@ def encode_or_blame(value: object, encode: Encode) -> bytes:
     """
     try:
         return encode(value)
-    except NotEncodable as error:
+    except ENCODING_FAULTS as error:
+        blame_value(error, value, encode)
+
+
+def blame_value(error: Exception, value: object, encode: Encode) -> NoReturn:
+    """Raises NotEncodable for the error of `encode(value)`: which part of it is to blame."""
+    if isinstance(error, NotEncodable):
         if error.value is value:
-            raise
+            raise error
         # Of something inside; its sender knows the whole.
         inner = error.value if isinstance(error.value, type) else type(error.value)
         why = error.why if inner is type(value) else f"{inner.__name__}: {error.why}"
         raise NotEncodable(value, why, error.path) from error
-    except RecursionError as error:
+    if isinstance(error, RecursionError):
         raise NotEncodable(value, "it contains itself, or is nested too deep") from error
-    except _FAULTS as error:
-        path, part = find_fault(value, functools.partial(_is_good, encode))
-        raise NotEncodable(
-            value, f"{type(error).__name__}: {error}: {brief(part)}", path
-        ) from error
+    path, part = find_fault(value, functools.partial(_is_good, encode))
+    raise NotEncodable(value, f"{type(error).__name__}: {error}: {brief(part)}", path) from error
 
 
 def _is_good(encode: Encode, value: object) -> bool:
     try:
         encode(value)
-    except _FAULTS:
+    except ENCODING_FAULTS:
         return False
     return True
 
@@ -155,16 +161,19 @@ def decode_or_blame(data: bytes, decode: Decode) -> Any:
     """
     try:
         return decode(data)
-    except DecodeError:
-        raise
-    except msgspec.MsgspecError as error:
+    except DECODING_FAULTS as error:
+        blame_bytes(error)
+
+
+def blame_bytes(error: Exception) -> NoReturn:
+    """Raises DecodeError for the error that bytes were decoded with."""
+    if isinstance(error, DecodeError):
+        raise error
+    if isinstance(error, msgspec.MsgspecError):
         # A ValidationError says where, at its end.
         path = PATH.search(str(error))
         raise DecodeError(path[1] if path else "$", PATH.sub("", str(error))) from error
-    except Exception as error:
-        # A text that is no UTF-8, too deep a nesting, or whatever a validator of the class raises:
-        # that is a user's code, which runs on a peer's bytes and must not end this node.
-        raise DecodeError("$", f"{type(error).__name__}: {error}") from error
+    raise DecodeError("$", f"{type(error).__name__}: {error}") from error
 
 
 def needs_cattrs(cls: type) -> bool:

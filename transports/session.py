@@ -312,17 +312,22 @@ class Session:
 
     def wake_at(self, now: float) -> float:
         """When to call `outgoing` at the latest: `now` if there is something to write, inf if
-        nothing will come of it; also when to ask `is_silent`.
+        nothing will come of it.
         """
         if not self._connected:
             return inf
         if self._in.due or self._out.due or self._close_due:
             return now
-        return min(self._out.resend_at, self._ping_at, self._heard + self._silent_after)
+        return min(self._out.resend_at, self._ping_at)
+
+    @property
+    def silent_at(self) -> float:
+        """When `is_silent` is to be asked; later, if something is heard before."""
+        return self._heard + self._silent_after
 
     def is_silent(self, now: float) -> bool:
         """Whether nothing was heard for so long that the connection is to be broken."""
-        return self._connected and now >= self._heard + self._silent_after
+        return self._connected and now >= self.silent_at
 
     # -- what we are sent
 

@@ -29,7 +29,8 @@ from actors.states import RUNNING, STARTING
 from actors.timers import check_seconds
 from actors.waiting import PENDING, Raised, Waiter
 from transports import envelope
-from transports.errors import DecodeError, trace_of
+from transports.errors import DecodeError
+from transports.reports import trace_of
 
 if TYPE_CHECKING:
     from transports.incoming import Incoming

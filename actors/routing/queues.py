@@ -250,7 +250,19 @@ class Queues:
                     yield name, consumer.ref, consumer.prefetch
 
     def queue(self, name: str) -> WorkQueue:
-        """The actor itself."""
-        actor = self.cell(name)._actor
-        assert isinstance(actor, WorkQueue)
-        return actor
+        """The actor itself.
+
+        Raises:
+            ActorStopped: it is stopping.
+            NotRunning, SystemClosed: there is none, and the system is being left.
+        """
+        cell = self.cell(name)
+        if not isinstance(cell._actor, WorkQueue):
+            raise ActorStopped(cell, None, "the queue is stopping")
+        return cell._actor
+
+    def remove(self, name: str, ref: ActorRef) -> None:
+        """It is no consumer any more, if it was one and there is such a queue."""
+        cell = (self._system._root._children or {}).get(f"{PREFIX}{name}")
+        if cell is not None and isinstance(cell._actor, WorkQueue):
+            cell._actor.remove(ref)

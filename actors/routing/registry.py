@@ -71,7 +71,7 @@ class Registry:
 
     def unconsume(self, address: str | Address, ref: ActorRef) -> None:
         """No longer; it finishes what it has. Not a consumer is no error."""
-        self._queues.queue(_path_of(address, "queue")).remove(ref)
+        self._queues.remove(_path_of(address, "queue"), ref)
 
     def register(
         self, address: str | Address, ref: ActorRef, *, weight: int = 1, version: str = ""

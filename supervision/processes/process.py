@@ -94,11 +94,13 @@ class ChildProcess:
             await self._changed.wait()
 
     def kill(self) -> None:
-        """SIGKILL it, and with it what it has started and is still in its session's group."""
+        """SIGKILL it, and with it what it has started and is in its group."""
         if self._process.returncode is None:
-            # (A group of zombies may not be there any more; it is not reaped, so none but its.)
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.pid, signal.SIGKILL)
+            self._kill_group()
+
+    def _kill_group(self) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
 
     async def stop(self, grace: float) -> None:
         """SIGTERM, and after `grace` seconds SIGKILL; 0: at once. Returns when it was reaped.
@@ -135,6 +137,8 @@ class ChildProcess:
                 nursery.start_soon(self._read, self._reports, self._reported)
                 nursery.start_soon(self._greet, process.stdin, greeting)
                 await process.wait()
+                # What it had started ends with it. (While any of them lives, the number is theirs.)
+                self._kill_group()
                 nursery.cancel_scope.deadline = trio.current_time() + DRAIN_WITHIN
             for stream in (process.stdin, process.stdout, process.stderr, self._reports):
                 await stream.aclose()

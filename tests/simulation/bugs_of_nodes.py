@@ -41,9 +41,9 @@ def newest_first_behind_the_window() -> Iterable[Change]:
 def lost_messages_stay_on_the_way() -> Iterable[Change]:
     """What was on the way to a node that was lost counts against its next incarnation."""
 
-    def lost_but_counted(self: Outgoing, down: Any) -> None:
+    def lost_but_counted(self: Outgoing, down: Any, for_good: bool = False) -> None:
         before = dict(self._on_the_way)
-        lost(self, down)
+        lost(self, down, for_good)
         for target, count in before.items():
             self._on_the_way[target] = self._on_the_way.get(target, 0) + count
 
@@ -109,9 +109,9 @@ def task_left_behind() -> Iterable[Change]:
 def end_of_a_node_not_told() -> Iterable[Change]:
     """Who watches an actor of a node that is lost is not told."""
 
-    def forget(self: Outgoing, down: Any) -> None:
+    def forget(self: Outgoing, down: Any, for_good: bool = False) -> None:
         self._watched.clear()
-        lost(self, down)
+        lost(self, down, for_good)
 
     yield Outgoing, "lost", forget
 
@@ -141,11 +141,11 @@ def end_told_twice() -> Iterable[Change]:
         if self._rare is not None:
             self._rare.watchers = watchers
 
-    def tell_all(self: Outgoing, down: Any) -> None:
+    def tell_all(self: Outgoing, down: Any, for_good: bool = False) -> None:
         for ref in tuple(self.node._refs.values()):
             if ref.address.node == self.peer and ref not in self._watched.values():
                 ref.ended(down)
-        lost(self, down)
+        lost(self, down, for_good)
 
     yield RemoteRef, "ended", ended
     yield Outgoing, "lost", tell_all

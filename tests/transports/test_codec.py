@@ -280,6 +280,17 @@ def test_the_table_in_the_docs_is_that_of_the_tests(repository: Any) -> None:
         assert cells[direction == "older to newer"] == words[result], row
 
 
+def test_types_whose_names_are_as_long_take_turns() -> None:
+    @message(name="Mice")
+    class Mice:
+        name: str
+
+    codec = Codec([Item, Mice])
+    for sent in (Item("tea"), Mice("ten"), Item("tea"), Item("two"), Mice("ten")):
+        got = codec.decode(codec.encode(sent))
+        assert (type(got), got) == (type(sent), sent)
+
+
 def test_unknown_types_and_versions_are_refused() -> None:
     @message(name="Item", version=2)
     class Newer:

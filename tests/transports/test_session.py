@@ -411,9 +411,10 @@ def test_any_frame_breaks_the_silence(frame: bytes) -> None:
     session.connected(FRESH, 10.0)
     assert not session.is_silent(12.9)
     session.outgoing(12.9)
-    assert session.wake_at(12.9) == 13.0
+    assert session.silent_at == 13.0
     assert session.is_silent(13.0)
     session.received(frame, 12.9)
+    assert session.silent_at == 15.9
     assert not session.is_silent(13.0)
     assert session.is_silent(15.9)
 

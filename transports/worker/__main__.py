@@ -16,7 +16,7 @@ from supervision.processes.reports import FD_VARIABLE, READY, encode_record
 from supervision.processes.worker_process import WORKER
 from transports.unix import Unix
 from transports.worker.host import remove_folder
-from transports.worker.orphan import watch_parent
+from transports.worker.orphan import ParentWatch
 from transports.worker.settings import Settings, import_actors
 
 log = logging.getLogger("transports")
@@ -89,7 +89,7 @@ def main() -> None:
     os.set_inheritable(reports, False)
     pipe = take_stdin()
     settings = Settings.decode(read_line(pipe))
-    watch_parent(pipe, ORPHAN_GRACE, lambda: remove_folder(settings.folder))
+    watch = ParentWatch(pipe, ORPHAN_GRACE, lambda: remove_folder(settings.folder))
     logging.getLogger().addHandler(ReportHandler(reports))
     for name, level in settings.levels.items():
         logging.getLogger(name).setLevel(level)
@@ -108,6 +108,7 @@ def main() -> None:
         spawnable=import_actors(settings.actors),
     )
     trio.run(serve, settings, transport, reports)
+    watch.end()
 
 
 async def serve(settings: Settings, transport: Unix, reports: int) -> None:

@@ -1,0 +1,51 @@
+"""What of a link's sending side waits: messages on the way, senders for room, and for a stop."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any
+
+from actors import ActorRef
+from actors.ask import Ask
+from actors.rare import SendWait
+from actors.waiting import Waiter
+
+
+class Sent:
+    """One message on the way: to whom, and the ask if it is asked."""
+
+    __slots__ = ("ask", "message", "ref", "written")
+
+    def __init__(self, ref: ActorRef, message: object, ask: Ask | None) -> None:
+        self.ref = ref
+        self.message = message
+        self.ask = ask
+        self.written = False
+
+
+class Door(SendWait):
+    """A `send` that waits until its receiver may have one more message on the way."""
+
+    __slots__ = ("door",)
+
+    def __init__(self, door: OrderedDict[Any, bytes], message: object) -> None:
+        super().__init__(None, message)  # type: ignore[arg-type] # no cell of this process
+        self.door = door
+
+    def abandoned(self) -> None:
+        super().abandoned()
+        self.door.pop(self, None)
+
+
+class StopWait(Waiter):
+    """A wait for the end of an actor there, among the others for the same one."""
+
+    __slots__ = ("others",)
+
+    def __init__(self, others: dict[StopWait, None]) -> None:
+        super().__init__(None)
+        self.others = others
+
+    def abandoned(self) -> None:
+        super().abandoned()
+        self.others.pop(self, None)
