@@ -24,6 +24,7 @@ from transports.cli.target import Target
 from transports.cli.workers import start_workers
 from transports.control import Control, NodeRuns, Place, claim, place_of, serve
 from transports.history import recording
+from transports.inspector import address_of
 
 GRACE: Final = 10.0
 """Seconds, if `--grace` is not given."""
@@ -152,7 +153,7 @@ class _Run:
     def _say_ready(self, system: ActorSystem, control: Control) -> None:
         self._is_ready = True
         control.set_ready()
-        address: str | None = getattr(system._transport, "address", None)
+        address = address_of(system)
         line = f"ready: actor://{system.name}" + (f" at {address}" if address else "")
         if self._options.as_json:
             ready = {"ready": f"actor://{system.name}", "address": address}
