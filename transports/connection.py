@@ -43,7 +43,18 @@ class Frames:
             Broken: the connection has ended.
             DecodeError: a frame is broken.
         """
-        while not self._read:
+        while not (taken := await self.read_some()):
+            pass
+        return taken
+
+    async def read_some(self) -> list[bytes]:
+        """The payloads that have come; none, if it was a part of one.
+
+        Raises:
+            Broken: the connection has ended.
+            DecodeError: a frame is broken.
+        """
+        if not self._read:
             try:
                 data = await self.stream.receive_some(READ_AT_ONCE)
             except _ENDED as error:

@@ -38,8 +38,7 @@ class Event(enum.Enum):
     REFUSE = "refuse"
 
 
-#: What is not in the table is out of order, and refused. A proof of a shared secret (challenge and
-#: response) belongs between HELLO and WELCOME: a state of its own, entered by HELLO, left by PROOF.
+#: What is not in the table is out of order, and refused.
 TABLE: Final[dict[tuple[State, Event], State]] = {
     (State.AWAIT_HELLO, Event.HELLO): State.AWAIT_WELCOME,
     (State.AWAIT_HELLO, Event.REFUSE): State.REFUSED,
@@ -168,6 +167,15 @@ class Handshake:
         self._advance(Event.HELLO)
         self._outgoing.append(frames.encode_welcome())
         return None
+
+    def objection(self, frame: bytes) -> Refuse | None:
+        """Why a HELLO would be refused, before there is anything that it could disturb.
+
+        Raises:
+            DecodeError: it is malformed.
+        """
+        found = self._objection(frames.decode_hello(frame))
+        return None if found is None else Refuse(*found)
 
     def _objection(self, peer: Hello) -> tuple[Reason, str] | None:
         me = self._me

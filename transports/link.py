@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from actors import NodeDown
+from transports import frames
 from transports.connection import Broken, Frames
 from transports.errors import DecodeError
 from transports.handshake import Agreed, Handshake, Refused
@@ -67,8 +68,13 @@ class Link:
     async def converse(self, connection: Frames, hello: list[bytes]) -> None:
         """Shake hands, and then carry the session until the connection ends.
 
-        hello: what was read of it already, to find out whose it is.
+        hello: what was read of it already, to find out whose it is. If it is refused, as that of a
+        process that was taken for dead and has another one in its place, it ends nothing.
         """
+        if hello and (refuse := self._objection(hello[0])) is not None:
+            log.debug("%s: %s is refused: %s", self.node.name, self.peer, refuse.text)
+            await connection.part([frames.encode_refuse(refuse)], self.node.limits.handshake_within)
+            return
         self.cut()
         connection.unread(hello)
         with trio.CancelScope() as scope:
@@ -88,6 +94,10 @@ class Link:
                 if self._scope is scope:
                     self._scope = None
                     self._end()
+
+    def _objection(self, hello: bytes) -> frames.Refuse | None:
+        me = self.session.describe(self.node.name, self.node.incarnation)
+        return Handshake(me, fence=self.fence).objection(hello)
 
     def _check_current(self, scope: trio.CancelScope) -> None:
         """Nothing that waited may act for a connection that another one has replaced meanwhile.
@@ -172,6 +182,7 @@ class Link:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(until_it_ends, self._read)
             nursery.start_soon(until_it_ends, self._write)
+            nursery.start_soon(until_it_ends, self._listen)
         # Of two that met the same end, the first says it all.
         raise ends[0]
 
@@ -179,13 +190,10 @@ class Link:
         clock = self.node.dispatcher.timers.clock
         session, incoming, outgoing = self.session, self.incoming, self.outgoing
         while True:
-            # Not the writer: that may wait for a peer that reads no more, for ever.
-            payloads: list[bytes] = []
-            with trio.CancelScope(deadline=self.node.system.env.until(session.silent_at)):
-                payloads = await connection.read()
+            payloads = await connection.read_some()
             self._check_current(scope)
-            if not payloads and session.is_silent(clock()):
-                raise Broken("nothing was heard of the peer for too long")
+            # Of a large frame on a slow network nothing but parts may come for a long time.
+            session.heard(clock())
             for payload in payloads:
                 for delivery in session.received(payload, clock()):
                     incoming.deliver(delivery)
@@ -213,6 +221,19 @@ class Link:
             at = session.wake_at(now)
             with trio.CancelScope(deadline=self.node.system.env.until(at)):
                 await self._wakes.wait()
+
+    async def _listen(self, connection: Frames, scope: trio.CancelScope) -> None:
+        """End a connection on which nothing is heard. (Its writer may be stuck in a write.)"""
+        clock = self.node.dispatcher.timers.clock
+        session = self.session
+        late = self.node.limits.heartbeat / 2
+        while (at := session.silent_at) > clock():
+            await trio.sleep_until(self.node.system.env.until(at))
+            if clock() >= at + late:
+                # It is this process that was held up: first let what has come meanwhile be read.
+                await trio.sleep(late)
+            self._check_current(scope)
+        raise Broken("nothing was heard of the peer for too long")
 
     # -- losing the peer
 

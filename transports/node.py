@@ -60,8 +60,9 @@ class Limits:
     window: messages of a peer that may be here and not yet in their mailboxes. per_target: of this
     node's, for one actor elsewhere, on the way. outbox: that wait for a peer's window. max_message:
     bytes of the largest one, the same on all nodes. handshake_within; lost_after: how long a peer
-    may be out of reach until it is given up; heartbeat, silent_after: see `Session`; dial_at_most:
-    between two attempts to connect; leave_within: for the last messages when the system is left.
+    may be out of reach until it is given up; heartbeat: between two PINGs: a connection on which
+    nothing is heard is broken after 3 of them at the latest; dial_at_most: between two attempts to
+    connect; leave_within: for the last messages when the system is left.
 
     Raises:
         ValueError: one is not above 0.
@@ -74,7 +75,6 @@ class Limits:
     handshake_within: float = attrs.field(default=5.0, validator=_positive)
     lost_after: float = attrs.field(default=10.0, validator=_positive)
     heartbeat: float = attrs.field(default=1.0, validator=_positive)
-    silent_after: float = attrs.field(default=5.0, validator=_positive)
     resend_after: float = attrs.field(default=0.5, validator=_positive)
     dial_at_most: float = attrs.field(default=2.0, validator=_positive)
     leave_within: float = attrs.field(default=2.0, validator=_positive)
@@ -240,7 +240,6 @@ class Node:
             limits.window,
             limits.resend_after,
             heartbeat=limits.heartbeat,
-            silent_after=limits.silent_after,
             max_frame=limits.max_frame,
             number=number,
         )

@@ -14,6 +14,7 @@ from typing import Final
 
 from transports import frames
 from transports.errors import DecodeError, WrongState
+from transports.failure_detector import PhiAccrual
 from transports.frames import DATA, DATA_HEADER, Hello
 from transports.handshake import Agreed
 from transports.inbound import Delivery, Inbound
@@ -82,17 +83,17 @@ class Session:
 
     window: charged messages of the peer that may be here and not accepted. resend_after: seconds
         without progress until what the peer has not received is written again; twice as many each
-        time, up to `resend_at_most`. heartbeat: seconds between PINGs. silent_after: seconds
-        without a frame after which a connection is not worth keeping. max_frame: bytes of the
-        largest frame. number: which session with this peer it is, larger each time that this side
-        has given one up; the same again if the peer's process or session is another (`renewed`).
+        time, up to `resend_at_most`. heartbeat: seconds between PINGs; see `PhiAccrual` for how
+        long may nothing be heard. max_frame: bytes of the largest frame. number: which session
+        with this peer it is, larger each time that this side has given one up; the same again if
+        the peer's process or session is another (`renewed`).
 
     Memory: what is charged is bounded by the windows, on both sides. What is not charged is to be
     accepted at once where it is delivered, and bounded by whoever sends it.
 
     Raises:
-        ValueError: a number is not in its range: seconds are positive, `resend_at_most` is not
-            below `resend_after`, nor `silent_after` below `heartbeat`.
+        ValueError: a number is not in its range: seconds are positive, and `resend_at_most` is
+            not below `resend_after`.
     """
 
     def __init__(
@@ -102,14 +103,13 @@ class Session:
         *,
         resend_at_most: float = 8.0,
         heartbeat: float = 1.0,
-        silent_after: float = 5.0,
         max_frame: int = 1 << 24,
         number: int = 1,
     ) -> None:
         if not 0 < resend_after <= resend_at_most:
             raise ValueError(f"resend_after: above 0, to {resend_at_most}, not {resend_after!r}")
-        if not 0 < heartbeat <= silent_after:
-            raise ValueError(f"heartbeat: above 0, to {silent_after}, not {heartbeat!r}")
+        if not 0 < heartbeat < inf:
+            raise ValueError(f"heartbeat: above 0, and finite, not {heartbeat!r}")
         # What a HELLO cannot say is refused now.
         Hello("check", 1, number, 0, 0, 0, window, max_frame)
         self.number = number
@@ -119,14 +119,13 @@ class Session:
         self._resend_after = resend_after
         self._resend_at_most = resend_at_most
         self._heartbeat = heartbeat
-        self._silent_after = silent_after
         self._peer: Hello | None = None
         self._closing = self._peer_closing = self._close_written = False
         self._enter(State.NEW)
 
         self._out = Outbound(resend_after, resend_at_most)
         self._in = Inbound(window)
-        self._heard = 0.0
+        self._detector = PhiAccrual(heartbeat)
         self._ping_at = inf
         self._pings = 0
         self._pong: int | None = None
@@ -187,6 +186,14 @@ class Session:
             ValueError: `node` is no name, or `incarnation` no int of 64 bits from 1 up.
         """
         self._advance(Event.HELLO)
+        return self.describe(node, incarnation)
+
+    def describe(self, node: str, incarnation: int) -> Hello:
+        """What this side is and remembers now, as a HELLO would say it.
+
+        Raises:
+            ValueError: as `hello`.
+        """
         return Hello(
             node,
             incarnation,
@@ -220,7 +227,7 @@ class Session:
         self._advance(Event.CONNECT)
         self._peer = peer
         self._close_written = False
-        self._heard = now
+        self._detector.begin(now)
         self._ping_at = now + self._heartbeat
         self._pong = None
 
@@ -252,7 +259,6 @@ class Session:
             self._resend_after,
             resend_at_most=self._resend_at_most,
             heartbeat=self._heartbeat,
-            silent_after=self._silent_after,
             max_frame=self._max_frame,
             number=self.number,
         )
@@ -322,14 +328,14 @@ class Session:
 
     @property
     def silent_at(self) -> float:
-        """When `is_silent` is to be asked; later, if something is heard before."""
-        return self._heard + self._silent_after
-
-    def is_silent(self, now: float) -> bool:
-        """Whether nothing was heard for so long that the connection is to be broken."""
-        return self._connected and now >= self.silent_at
+        """When the connection is to be broken unless something is heard before; inf without one."""
+        return self._detector.suspect_at if self._connected else inf
 
     # -- what we are sent
+
+    def heard(self, now: float) -> None:
+        """Something came on the connection, perhaps only a part of a frame."""
+        self._detector.heard = now
 
     def received(self, frame: bytes, now: float) -> list[Delivery]:
         """Take one frame, of whatever bytes; the messages that can be delivered now.
@@ -347,7 +353,7 @@ class Session:
         # First what comes by the thousand.
         if frame and frame[0] == DATA:
             deliveries = self._in.take(frame, self._peer_closing)
-            self._heard = now
+            self._detector.heard = now
             return deliveries
         kind = frames.kind(frame)
         if kind == frames.ACK:
@@ -356,6 +362,8 @@ class Session:
             self._pong = frames.decode_number(frame)
             # Repeats an ACK that was lost.
             self._in.due = True
+            # The peer's own rhythm: what answers ours would be a second one in between.
+            self._detector.heartbeat(now)
         elif kind == frames.PONG:
             if frames.decode_number(frame) > self._pings:
                 raise DecodeError("$", "a PONG without its PING")
@@ -367,7 +375,7 @@ class Session:
         elif kind == frames.REFUSE:
             raise DecodeError("$", "a REFUSE behind the handshake")
         # What is left are HELLO and WELCOME, doubled by the network.
-        self._heard = now
+        self._detector.heard = now
         return []
 
     def accepted(self, sequence: int) -> None:

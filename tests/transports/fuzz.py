@@ -19,6 +19,7 @@ from transports.errors import DecodeError
 from transports.frames import Ack, Hello, Reason, Refuse
 from transports.framing import FrameDecoder, encode_frame
 from transports.handshake import Agreed, Handshake
+from transports.introduction import PROVE, Introduced, Introduction, Role, decode_introduce, prefix
 from transports.session import Session
 
 
@@ -61,10 +62,15 @@ ENVELOPES: Final = (
     envelope.Granted(2, 4),
 )
 
+SECRET: Final = b"sixteen bytes or more"
+CALLER: Final = Introduction("far", Role.CALLER, b"n" * 32, secret=SECRET).outgoing()[0]
+
 #: Valid payloads to begin with: each kind of frame, messages, and frames with their checksums.
 CORPUS: Final[tuple[bytes, ...]] = (
     frames.encode_hello(FAR),
     frames.encode_welcome(),
+    CALLER,
+    bytes([PROVE]) + bytes(32),
     frames.encode_refuse(Refuse(Reason.FENCED, "over")),
     frames.DATA_HEADER.pack(frames.DATA, 1, 1) + b"payload",
     frames.encode_ack(Ack(False, 3, 1, ((3, 3),))),
@@ -85,6 +91,8 @@ CORPUS: Final[tuple[bytes, ...]] = (
 
 DECODERS: Final[tuple[Callable[[bytes], Any], ...]] = (
     frames.kind,
+    prefix,
+    decode_introduce,
     frames.hello_version,
     frames.decode_hello,
     frames.decode_welcome,
@@ -107,6 +115,7 @@ def each(data: bytes) -> None:
         with suppress(DecodeError):
             decode(data)
     _framing(data)
+    _introductions(data)
     _handshakes(data)
     # As one frame, and cut into several by their lengths.
     _session([data])
@@ -119,6 +128,17 @@ def _framing(data: bytes) -> None:
         for start in range(0, len(data), 7):
             decoder.feed(data[start : start + 7])
     assert decoder.buffered <= 4096 + 8
+
+
+def _introductions(data: bytes) -> None:
+    for secret in (None, SECRET):
+        first = Introduction("near", Role.CALLED, bytes(32), secret=secret)
+        first.received(data)
+        second = Introduction("near", Role.CALLED, bytes(32), secret=SECRET)
+        second.received(CALLER)
+        second.received(data)
+        assert not isinstance(second.result, Introduced)
+        assert secret is None or not isinstance(first.result, Introduced)
 
 
 def _handshakes(data: bytes) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -213,3 +214,13 @@ def test_nonsense_is_refused_by_the_constructor(
     given: dict[str, object] = {"me": "near", "nonce": bytes(NONCE), "secret": SECRET, **change}
     with pytest.raises(error):
         Introduction(given["me"], Role.CALLER, given["nonce"], secret=given["secret"])  # type: ignore[arg-type]
+
+
+def test_the_page_of_the_wire_has_these_bytes() -> None:
+    page = Path(__file__).parents[2].joinpath("docs", "wire.md").read_text()
+    said = exchange(made("near", Role.CALLER, SECRET), made("far", Role.CALLED, SECRET))
+    proofs = [frame[1:].hex() for frame in said if frame[0] == PROVE]
+    assert f"near: 0a {proofs[0]}" in page
+    assert f"far:  0a {proofs[1]}" in page
+    assert f"04 {b'near'.hex()}" in page
+    assert said[0].hex(" ").startswith("09 54 52 50 52 00 01 01")

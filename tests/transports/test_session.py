@@ -32,7 +32,7 @@ def ack(received: int, accepted: int, *ranges: tuple[int, int], resend: bool = F
 
 
 def connected(window: int = 4, **settings: Any) -> Session:
-    session = Session(window, 1.0, heartbeat=100.0, silent_after=200.0, **settings)
+    session = Session(window, 1.0, heartbeat=100.0, **settings)
     session.connected(FRESH, 0.0)
     return session
 
@@ -103,7 +103,7 @@ def test_without_a_connection_there_is_nothing_to_write_or_to_wait_for(state: St
         session.send(b"m", charged=False)
     assert session.outgoing(1e9) == []
     assert session.wake_at(1e9) == inf
-    assert not session.is_silent(1e9)
+    assert session.silent_at == inf
 
 
 def test_messages_are_numbered_from_one_and_written_once() -> None:
@@ -365,7 +365,7 @@ def test_what_is_lost_is_all_that_was_not_accepted_in_order() -> None:
 
 
 def test_a_renewed_session_is_empty_and_has_the_same_settings_and_number() -> None:
-    session = Session(7, 2.0, number=5, max_frame=4096, heartbeat=3.0, silent_after=4.0)
+    session = Session(7, 2.0, number=5, max_frame=4096, heartbeat=3.0)
     session.connected(FRESH, 0.0)
     session.send(b"m")
     renewed = session.renewed()
@@ -374,11 +374,11 @@ def test_a_renewed_session_is_empty_and_has_the_same_settings_and_number() -> No
     assert renewed.hello("near", 7) == Hello("near", 7, 5, 0, 0, 0, 7, 4096)
     renewed.connected(FRESH, 0.0)
     assert renewed.wake_at(0.0) == 3.0
-    assert renewed.is_silent(4.0)
+    assert 6.0 < renewed.silent_at < 9.0
 
 
 def test_a_heartbeat_is_answered_and_repeats_an_ack_that_was_lost() -> None:
-    session = Session(heartbeat=1.0, silent_after=3.0)
+    session = Session(heartbeat=1.0)
     session.connected(FRESH, 10.0)
     assert session.wake_at(10.0) == 11.0
     assert session.outgoing(10.9) == []
@@ -407,16 +407,31 @@ def test_a_heartbeat_is_answered_and_repeats_an_ack_that_was_lost() -> None:
     ],
 )
 def test_any_frame_breaks_the_silence(frame: bytes) -> None:
-    session = Session(heartbeat=2.0, silent_after=3.0)
+    session = Session(heartbeat=2.0)
     session.connected(FRESH, 10.0)
-    assert not session.is_silent(12.9)
+    assert 14.0 < session.silent_at < 16.0
     session.outgoing(12.9)
-    assert session.silent_at == 13.0
-    assert session.is_silent(13.0)
+    assert session.silent_at < 16.0
     session.received(frame, 12.9)
-    assert session.silent_at == 15.9
-    assert not session.is_silent(13.0)
-    assert session.is_silent(15.9)
+    assert 16.9 < session.silent_at < 18.9
+
+
+def test_silence_is_measured_by_the_rhythm_of_the_peers_own_heartbeats() -> None:
+    session = Session(heartbeat=1.0)
+    session.connected(FRESH, 0.0)
+    first = session.silent_at
+    session.outgoing(1.0)
+    for number in range(1, 40):
+        # The answers to ours come in between, and have another rhythm.
+        session.received(frames.encode_number(frames.PING, number), number - 0.5)
+        session.received(frames.encode_number(frames.PONG, 1), float(number))
+    assert session.silent_at == pytest.approx(39.0 + first)
+    # An irregular one is waited for a little longer, and 3 intervals at the most.
+    for number in range(1, 40):
+        session.received(frames.encode_number(frames.PING, number), 40.0 + 4 * number)
+    assert session.silent_at == 40.0 + 4 * 39 + 3.0
+    session.disconnected()
+    assert session.silent_at == inf
 
 
 def test_a_close_is_sent_when_all_is_accepted_and_both_have_to_say_it() -> None:
@@ -502,7 +517,7 @@ def test_a_peer_that_breaks_the_rules_is_an_error_and_nothing_of_it_is_taken(
     assert session.outgoing(0.0) == [data(3, b"queued, not written")]
     assert not session.peer_closing
     # It is not what breaks the silence either.
-    assert session.is_silent(200.0)
+    assert session.silent_at < 300.0
     # The session may go on over another connection.
     session.disconnected()
     session.connected(resumed(2), 200.0)
@@ -540,7 +555,7 @@ def test_a_peer_that_floods_is_answered_with_two_frames() -> None:
         ({"resend_after": 0}, "resend_after"),
         ({"resend_after": 9.0}, "resend_after: above 0, to 8.0"),
         ({"heartbeat": 0}, "heartbeat"),
-        ({"heartbeat": 6.0}, "heartbeat: above 0, to 5.0"),
+        ({"heartbeat": inf}, "heartbeat: above 0, and finite"),
         ({"max_frame": 100}, "max_frame"),
         ({"number": 0}, "session"),
     ],

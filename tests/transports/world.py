@@ -10,7 +10,7 @@ from transports.handshake import Agreed, Handshake, Refused
 from transports.session import Session, State
 
 WINDOW = 5
-SETTINGS = {"resend_at_most": 4.0, "heartbeat": 2.0, "silent_after": 8.0}
+SETTINGS = {"resend_at_most": 4.0, "heartbeat": 2.0}
 
 
 class Node:
