@@ -14,9 +14,11 @@ import trio
 from actors import Actor, ActorSystem
 from supervision.processes.reports import FD_VARIABLE, READY, encode_record
 from supervision.processes.worker_process import WORKER
+from transports.endpoint import Peer
+from transports.inspector import inspected
 from transports.unix import Unix
 from transports.worker.host import remove_folder
-from transports.worker.orphan import watch_parent
+from transports.worker.orphan import ParentWatch
 from transports.worker.settings import Settings, import_actors
 
 log = logging.getLogger("transports")
@@ -89,7 +91,7 @@ def main() -> None:
     os.set_inheritable(reports, False)
     pipe = take_stdin()
     settings = Settings.decode(read_line(pipe))
-    watch_parent(pipe, ORPHAN_GRACE, lambda: remove_folder(settings.folder))
+    watch = ParentWatch(pipe, ORPHAN_GRACE, lambda: remove_folder(settings.folder))
     logging.getLogger().addHandler(ReportHandler(reports))
     for name, level in settings.levels.items():
         logging.getLogger(name).setLevel(level)
@@ -99,7 +101,8 @@ def main() -> None:
     transport = Unix(
         os.path.join(settings.folder, settings.sockets[settings.node]),
         peers=[
-            f"{name}@{os.path.join(settings.folder, socket)}"
+            # (The parent does not call: so it is not waited for, in case it does.)
+            Peer(name, os.path.join(settings.folder, socket), calls=name != settings.parent)
             for name, socket in settings.sockets.items()
             if name != settings.node
         ],
@@ -108,6 +111,7 @@ def main() -> None:
         spawnable=import_actors(settings.actors),
     )
     trio.run(serve, settings, transport, reports)
+    watch.end()
 
 
 async def serve(settings: Settings, transport: Unix, reports: int) -> None:
@@ -117,8 +121,14 @@ async def serve(settings: Settings, transport: Unix, reports: int) -> None:
             settings.node, transport=transport, stop_within=settings.grace * 0.75
         ) as system:
             await system.start(Worker, name=WORKER)
-            write_all(reports, READY)
-            await anext(signals)
+            # `trouper top` shows what a worker does, by way of its parent.
+            observation = inspected(system)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(observation.run)
+                observation.ready = True
+                write_all(reports, READY)
+                await anext(signals)
+                nursery.cancel_scope.cancel()
 
 
 if __name__ == "__main__":
