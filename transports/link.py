@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Iterator
-from math import inf
 from typing import TYPE_CHECKING
 
 import trio
@@ -191,18 +190,11 @@ class Link:
     async def _read(self, connection: Frames, scope: trio.CancelScope) -> None:
         clock = self.node.dispatcher.timers.clock
         session, incoming, outgoing = self.session, self.incoming, self.outgoing
-        begun = inf
         while True:
             payloads = await connection.read_some()
             self._check_current(scope)
-            if payloads:
-                begun = inf
-            else:
-                # A part of a frame: of a large one, on a slow network, nothing else comes for long.
-                # But not for ever: its length may be wrong, and then it never ends.
-                begun = min(begun, now := clock())
-                if now < begun + self.node.limits.lost_after:
-                    session.heard(now)
+            # Of a large frame on a slow network nothing but parts may come for a long time.
+            session.heard(clock())
             for payload in payloads:
                 for delivery in session.received(payload, clock()):
                     incoming.deliver(delivery)
