@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 
 import actors
-from actors import ActorRef, ActorSystem, Env
+from actors import ActorRef, ActorStopped, ActorSystem, Env
 from examples.code_index.chaos import PlannedCrash
 from examples.code_index.facts import Location, Snapshot
 from examples.code_index.indexing_job import IndexJob
@@ -148,14 +148,15 @@ def _keep_out_of_the_log(options: Options) -> None:
     """Hundreds of tracebacks that were asked for would hide one that was not."""
     planned: tuple[type[Exception], ...] = (PlannedCrash,)
     if options.kill or options.freeze:
-        planned += (WorkerExited, WorkerLost, ChildLost)
+        planned += (WorkerExited, WorkerLost, ChildLost, ActorStopped)
 
     def is_wanted(record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
         # What a worker has logged is text by now.
         return not (isinstance(error, planned) or PlannedCrash.__name__ in record.getMessage())
 
-    logging.getLogger("actors").addFilter(is_wanted)
+    for name in ("actors", "supervision"):
+        logging.getLogger(name).addFilter(is_wanted)
 
 
 def _verified(snapshot: Snapshot, root: str) -> bool:

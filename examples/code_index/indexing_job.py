@@ -48,32 +48,23 @@ class IndexJob(Actor):
         crawler = spawn(Crawler, options.root, self.index, name="crawler")
         self.queue = spawn(WorkQueue, crawler, name="queue")
         nodes = await self.start_workers() if options.workers else []
-        self.indexers = spawn(
-            Indexers,
-            options.indexers,
-            nodes,
-            portable(options.root),
-            self.queue,
-            self.index,
-            Chaos(options.chaos, self.context.system.env.seed),
-            name="indexers",
+        recipe = partial(Indexers, options.indexers, nodes)
+        chaos = Chaos(options.chaos, self.context.system.env.seed)
+        self.indexers = await self.context.start(
+            recipe, portable(options.root), self.queue, self.index, chaos, name="indexers"
         )
+        if options.kill or options.freeze:
+            plan = Plan(options.kill, options.freeze, options.frozen_for)
+            saboteur = spawn(Saboteur, self.workers, plan, name="saboteur")
+            self.index.tell(Follow(saboteur))
 
     async def start_workers(self) -> Sequence[str]:
         """Start the worker processes, and return the names of their nodes."""
         options = self.options
-        plan = Plan(options.kill, options.freeze, options.frozen_for)
-        is_planned = plan.kill or plan.freeze
-        recipe = partial(
-            WorkerProcesses,
-            options.workers,
-            actors=[Indexer],
-            strategy=OneForOne(max_restarts=None if is_planned else 5),
-        )
-        workers = await self.context.start(recipe, name="workers")
-        if is_planned:
-            saboteur = self.context.spawn(Saboteur, workers, plan, name="saboteur")
-            self.index.tell(Follow(saboteur))
+        # A file that ends each process that parses it must not do so for ever.
+        strategy = OneForOne(max_restarts=None if options.kill or options.freeze else 5)
+        recipe = partial(WorkerProcesses, options.workers, actors=[Indexer], strategy=strategy)
+        self.workers = await self.context.start(recipe, name="workers")
         name = self.context.system.name
         return [f"{name}-worker-{number}" for number in range(1, options.workers + 1)]
 
