@@ -119,7 +119,7 @@ class WorkerProcess(Actor):
         except BaseException:
             # A child whose first start fails has no hook that would do it. (It is killed at once.)
             with trio.CancelScope(shield=True):
-                await self._end(0.0, "it did not start")
+                await self._end(0.0)
             raise
 
     def receive(self, message: Any) -> Any:
@@ -145,21 +145,23 @@ class WorkerProcess(Actor):
 
     async def stopped(self) -> None:
         """End the process; it has a grace."""
-        await self._end(self._grace, "it was stopped")
+        await self._end(self._grace)
 
     async def restarting(self, failure: Failure) -> None:
         """End the process. It has a grace only where it was not its own failure."""
         is_own = failure.ref == self.context.ref
-        await self._end(0.0 if is_own else self._grace, "it is restarted")
+        await self._end(0.0 if is_own else self._grace)
 
-    async def _end(self, grace: float, why: str) -> None:
+    async def _end(self, grace: float) -> None:
         process, self._process = self._process, None
         if process is None:
             return
         # What comes of its end is no news to the next incarnation.
         self.context.unwatch(self._watched)
         await process.stop(grace)
-        await self._host.gone(self._node, f"{why}: {how_it_ended(process.returncode)}")
+        await self._host.gone(
+            self._node, f"its process has ended: {how_it_ended(process.returncode)}"
+        )
 
     def _exited(self, process: ChildProcess) -> WorkerExited:
         code = process.returncode

@@ -17,8 +17,8 @@ from actors import Actor, ActorRef, ActorSystem, Request, message
 from supervision import OneForOne, WorkerProcesses
 from transports import Limits, Unix
 
-FAST = Limits(heartbeat=0.1, silent_after=0.6, lost_after=0.3, dial_at_most=0.1)
-"""A silent worker is lost within about a second."""
+FAST = Limits(heartbeat=0.3, lost_after=0.5, dial_at_most=0.1)
+"""A silent worker is lost within some 1.5 seconds."""
 
 
 @message(name="faults.Do")

@@ -319,16 +319,26 @@ async def test_stop_and_stopped_reach_the_other_node(autojump_clock: MockClock) 
         assert b.ledger.handled == 10
 
 
-async def test_leaving_a_system_says_goodbye_at_once(autojump_clock: MockClock) -> None:
+@pytest.mark.parametrize("calls", [True, False])
+async def test_leaving_a_system_says_goodbye_and_the_peer_knows_at_once(
+    autojump_clock: MockClock, calls: bool
+) -> None:
+    """Also one that only waits to be called."""
     wires = Wires()
-    async with ActorSystem("a", transport=Node(wires.endpoint("a"), peers=["b"])) as a:
-        async with ActorSystem("b", transport=Node(wires.endpoint("b"), peers=["a"])) as b:
+    node = Node(wires.endpoint("a"), peers=["b"] if calls else [])
+    async with ActorSystem("a", transport=node) as a:
+        there = Node(wires.endpoint("b"), peers=["a"], spawnable=[Remote])
+        async with ActorSystem("b", transport=there) as b:
             b.spawn(Remote, name="there")
             ref = a.at("actor://b/there")
+            await trio.sleep(1)
             await ref.ask(Get())
+            assert node.directory.takes == {"b": ("Remote",)}
             begin = trio.current_time()
         # Neither the one that leaves waits, nor the one that is left behind.
         assert trio.current_time() - begin < 0.1
+        await trio.sleep(0.1)
+        assert node.directory.takes == {}
         with pytest.raises(ActorStopped):
             await ref.ask(Get(), timeout=None)
         # It might have come back.

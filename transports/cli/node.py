@@ -71,7 +71,8 @@ def make_transport(options: NodeOptions) -> Node | None:
     if options.listen is None and not options.join:
         if secret is not None or tls is not None:
             raise click.UsageError("--secret-file and --tls-... need --listen or --join")
-        return None
+        # One without a place is for workers alone.
+        return Unix() if options.workers else None
     addresses = [*([options.listen] if options.listen else []), *options.join]
     on_unix = [is_path(address) for address in addresses]
     if len(dict.fromkeys(on_unix)) > 1:

@@ -14,6 +14,8 @@ import trio
 from actors import Actor, ActorSystem
 from supervision.processes.reports import FD_VARIABLE, READY, encode_record
 from supervision.processes.worker_process import WORKER
+from transports.endpoint import Peer
+from transports.inspector import inspected
 from transports.unix import Unix
 from transports.worker.host import remove_folder
 from transports.worker.orphan import ParentWatch
@@ -99,7 +101,8 @@ def main() -> None:
     transport = Unix(
         os.path.join(settings.folder, settings.sockets[settings.node]),
         peers=[
-            f"{name}@{os.path.join(settings.folder, socket)}"
+            # (The parent does not call: so it is not waited for, in case it does.)
+            Peer(name, os.path.join(settings.folder, socket), calls=name != settings.parent)
             for name, socket in settings.sockets.items()
             if name != settings.node
         ],
@@ -118,8 +121,14 @@ async def serve(settings: Settings, transport: Unix, reports: int) -> None:
             settings.node, transport=transport, stop_within=settings.grace * 0.75
         ) as system:
             await system.start(Worker, name=WORKER)
-            write_all(reports, READY)
-            await anext(signals)
+            # `trouper top` shows what a worker does, by way of its parent.
+            observation = inspected(system)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(observation.run)
+                observation.ready = True
+                write_all(reports, READY)
+                await anext(signals)
+                nursery.cancel_scope.cancel()
 
 
 if __name__ == "__main__":
