@@ -16,7 +16,7 @@ from examples.code_index.report import Report
 from examples.code_index.verify import index_by_loop
 from transports import Limits
 
-FAST = Limits(heartbeat=0.2, silent_after=1.0, lost_after=0.5, dial_at_most=0.1)
+FAST = Limits(heartbeat=0.4, lost_after=0.5, dial_at_most=0.1)
 """A frozen worker is given up within about two seconds."""
 
 
