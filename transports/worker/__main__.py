@@ -14,7 +14,10 @@ import trio
 from actors import Actor, ActorSystem
 from supervision.processes.reports import FD_VARIABLE, READY, encode_record
 from supervision.processes.worker_process import WORKER
-from transports.unix import Unix
+from transports.endpoint import Peer
+from transports.node import Node
+from transports.sockets import SocketNode
+from transports.unix import UnixEndpoint
 from transports.worker.host import remove_folder
 from transports.worker.orphan import watch_parent
 from transports.worker.settings import Settings, import_actors
@@ -96,21 +99,27 @@ def main() -> None:
     sys.path[:] = settings.path
     for module in settings.modules:
         importlib.import_module(module)
-    transport = Unix(
-        os.path.join(settings.folder, settings.sockets[settings.node]),
-        peers=[
-            f"{name}@{os.path.join(settings.folder, socket)}"
-            for name, socket in settings.sockets.items()
-            if name != settings.node
-        ],
-        secret=bytes.fromhex(settings.secret),
-        limits=settings.node_limits,
-        spawnable=import_actors(settings.actors),
-    )
+    transport = make_transport(settings)
     trio.run(serve, settings, transport, reports)
 
 
-async def serve(settings: Settings, transport: Unix, reports: int) -> None:
+def make_transport(settings: Settings) -> Node:
+    """What connects this process with its parent and with the other workers."""
+    where = {name: os.path.join(settings.folder, file) for name, file in settings.sockets.items()}
+    mine = where.pop(settings.node)
+    # The parent never calls: to wait for that would make each restart slower.
+    peers = [Peer(name, path, calls=name != settings.parent) for name, path in where.items()]
+    return SocketNode(
+        UnixEndpoint(mine, bytes.fromhex(settings.secret)),
+        peers,
+        incarnation=None,
+        limits=settings.node_limits,
+        types=None,
+        spawnable=import_actors(settings.actors),
+    )
+
+
+async def serve(settings: Settings, transport: Node, reports: int) -> None:
     """The node, from READY to SIGTERM."""
     with trio.open_signal_receiver(signal.SIGTERM) as signals:
         async with ActorSystem(
