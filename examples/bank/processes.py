@@ -20,6 +20,8 @@ one has ended: no two ever write at once.
 from collections.abc import Callable
 from pathlib import Path
 
+from tenacity import wait_exponential
+
 from actors import ActorRef, Env
 from examples.bank.account import Account
 from examples.bank.branch import Branch, BranchTeller
@@ -59,6 +61,8 @@ class ListedTeller(BranchTeller):
 class ProcessBranch(Branch):
     """The branch of one process. Its arguments can be sent to there."""
 
+    # Another process is back within a second: not much is gained by waiting longer than that.
+    strategy = OneForOne(max_restarts=None, backoff=wait_exponential(0.02, max=0.2))
     account_class = ListedAccount
     teller_class = ListedTeller
 
