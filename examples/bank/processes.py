@@ -29,6 +29,9 @@ from examples.bank.chaos import Chaos
 from examples.bank.journal import Journal
 from supervision import ChildSpec, OneForOne, Supervisor
 
+PAUSE = 0.005
+"""Seconds that a step takes at most."""
+
 
 def service(name: str) -> str:
     """Where `branch/account` is found, or `branch/teller`."""
@@ -69,7 +72,7 @@ class ProcessBranch(Branch):
     def __init__(self, folder: str, accounts: int, opening: int, rate: float, seed: int) -> None:
         journal = Journal(Path(folder) / f"{self.context.system.name}.journal")
         journal.repair()
-        super().__init__(journal, accounts, opening, Chaos(Env(seed), rate))
+        super().__init__(journal, accounts, opening, Chaos(Env(seed), rate, PAUSE))
 
 
 class Headquarters(Supervisor):
