@@ -274,10 +274,10 @@ class Echo(Actor):
 
 async def befall(run: Run, names: Sequence[str]) -> None:
     """Let faults befall nodes and links, at their times; until cancelled."""
-    links = [*names, CLIENT]
+    ends = [*names, CLIENT]
     period = 0
     while True:
-        for fault in run.plan.in_period(period, links):
+        for fault in run.plan.in_period(period, names, ends):
             await trio.sleep_until(fault.at)
             run.nursery.start_soon(_one, run, fault)
         period += 1
@@ -299,12 +299,15 @@ async def _one(run: Run, fault: Fault) -> None:
     network = run.network
     if fault.kind in NODE_FAULTS:
         node = run.nodes.get(fault.where)
-        if node is None or node.gone or run.healed:
+        if node is None or run.healed:
+            return
+        struck = node.is_up and not node.is_paused if fault.kind == "double" else not node.gone
+        if not struck:
+            run.missed(fault)
             return
         if fault.kind == "double":
-            if node.is_up and not node.is_paused:
-                run.fired(fault)
-                await _double(run, node, fault)
+            run.fired(fault)
+            await _double(run, node, fault)
             return
         run.fired(fault)
         if fault.kind == "crash":

@@ -407,6 +407,13 @@ class Run:
             node = node.partition("://")[2].partition("/")[0]
         self._add("fault", node, peer, str(fault), 0, str(fault))
 
+    def missed(self, fault: Fault) -> None:
+        """A fault found nothing to befall. It is in the list of those that did, uncounted.
+
+        It took its place in the order of tasks: a replay from a list without it would differ.
+        """
+        self._fired.append(fault)
+
     def sent(self, end: End, text: str, number: int, fault: Fault | None, frame: bytes) -> None:
         """A frame was sent."""
         if number % COLLECT_EVERY == 0:
