@@ -74,7 +74,8 @@ def make_transport(options: NodeOptions) -> Node | None:
             raise click.UsageError("--secret-file and --tls-... need --listen or --join")
         if options.lost_after is not None:
             raise click.UsageError("--lost-after needs --listen or --join")
-        return None
+        # One without a place is for workers alone.
+        return Unix() if options.workers else None
     addresses = [*([options.listen] if options.listen else []), *options.join]
     on_unix = [is_path(address) for address in addresses]
     if len(dict.fromkeys(on_unix)) > 1:
