@@ -26,7 +26,7 @@ class Plan(Protocol):
         """Of the clock of a node that starts."""
 
     def in_period(self, period: int, nodes: Sequence[str], ends: Sequence[str]) -> list[Fault]:
-        """Of nodes and of links between ends, for PERIOD seconds from `period * PERIOD` on; sorted."""
+        """Of nodes and of links between ends, for PERIOD seconds from `period * PERIOD`; sorted."""
 
 
 class Chance:
