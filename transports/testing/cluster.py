@@ -300,11 +300,14 @@ async def _one(run: Run, fault: Fault) -> None:
     if fault.kind in NODE_FAULTS:
         node = run.nodes.get(fault.where)
         if node is None or node.gone or run.healed:
+            run.missed.append(fault)
             return
         if fault.kind == "double":
             if node.is_up and not node.is_paused:
                 run.fired(fault)
                 await _double(run, node, fault)
+            else:
+                run.missed.append(fault)
             return
         run.fired(fault)
         if fault.kind == "crash":
