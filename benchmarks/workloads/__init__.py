@@ -5,6 +5,7 @@ from benchmarks.workloads import (
     asks,
     memory,
     messages,
+    processes,
     restarts,
     routing,
     session,
@@ -25,6 +26,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     *routing.BENCHMARKS,
     *session.BENCHMARKS,
     *simulation.BENCHMARKS,
+    *processes.BENCHMARKS,
 )
 
 

@@ -138,6 +138,8 @@ def test_options_for_a_node_are_refused_where_there_is_none(shell: Shell) -> Non
         (["--secret-file", "open"], "--secret-file open: others may read it: chmod 600 open"),
         (["--secret-file", "empty"], "--secret-file empty: it is empty"),
         (["--secret-file", "good"], "need --listen or --join"),
+        (["--lost-after", "1"], "--lost-after needs --listen or --join"),
+        (["--lost-after", "0"], "Invalid value for '--lost-after'"),
     ],
 )
 def test_options_without_a_sense_are_a_usage_error(
