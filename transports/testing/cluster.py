@@ -299,15 +299,15 @@ async def _one(run: Run, fault: Fault) -> None:
     network = run.network
     if fault.kind in NODE_FAULTS:
         node = run.nodes.get(fault.where)
-        if node is None or run.healed:
-            return
-        struck = node.is_up and not node.is_paused if fault.kind == "double" else not node.gone
-        if not struck:
-            run.missed(fault)
+        if node is None or node.gone or run.healed:
+            run.missed.append(fault)
             return
         if fault.kind == "double":
-            run.fired(fault)
-            await _double(run, node, fault)
+            if node.is_up and not node.is_paused:
+                run.fired(fault)
+                await _double(run, node, fault)
+            else:
+                run.missed.append(fault)
             return
         run.fired(fault)
         if fault.kind == "crash":
