@@ -80,6 +80,8 @@ class Dispatcher:
         """While somebody looks: how many messages each actor's ended turns have taken."""
         self.is_open = False
         self._closed = False
+        self.at_end: dict[Callable[[], None], None] = {}
+        """Called when no actor can run any more: at the end, or at a crash, which runs no hooks."""
         self.base = Context()
         self._base_items: tuple[tuple[ContextVar[Any], Any], ...] = ()
         self._spare = Context()
@@ -134,6 +136,9 @@ class Dispatcher:
         self.is_open = False
         self._closed = True
         self.enqueue = self._not_running
+        at_end, self.at_end = self.at_end, {}
+        for call in at_end:
+            call()
 
     @property
     def crashed(self) -> bool:
@@ -212,10 +217,9 @@ class Dispatcher:
         A turn that leaves context variables changed ends it too: the next actor must not see them.
         """
         base = self.base
-        exact = self._base_items
-        counters = self.counters
         # Who begins to look does so in a task of its own, so never within this call.
-        taken_of = self.taken_of
+        special = self._base_items or self.taken_of is not None
+        counters = self.counters
         take = self.ready.popleft
         done, self._carried = self._carried, 0
         while left := self._pacer.grant(done):
@@ -240,7 +244,7 @@ class Dispatcher:
                         left -= ran + spots - self.spots
                         if worker.cell is not None:
                             return _WAITS
-                        if self._changed(context) if exact else context != base:
+                        if self._changed(context) if special else context != base:
                             if cell._steps is not None:
                                 # Set aside: it goes on in the context that it has changed.
                                 cell._rare_part().asides_context = context
@@ -249,7 +253,6 @@ class Dispatcher:
                         continue
                     message = cell._message
                     cell._room += 1
-                    left_before = left
                     left -= 1
                     try:
                         if message.__class__ is Ask:
@@ -271,9 +274,7 @@ class Dispatcher:
                         else:
                             cell._message = NOTHING
                             cell._idle = True
-                    if taken_of is not None:
-                        taken_of[cell] = taken_of.get(cell, 0) + left_before - left
-                    if self._changed(context) if exact else context != base:
+                    if self._after_plain(cell, context) if special else context != base:
                         self._carried = granted - left
                         return _CONTEXT_CHANGED
             finally:
@@ -283,9 +284,16 @@ class Dispatcher:
             done = granted - left
         return _SLICE_OVER
 
+    def _after_plain(self, cell: Cell, context: Context) -> bool:
+        """Count what a plain turn began with, if somebody looks; whether it changed its context."""
+        self.note_taken(cell, 1)
+        return self._changed(context)
+
     def _changed(self, context: Context) -> bool:
-        """Whether any context variable is another object than in `base`: the exact comparison."""
+        """Whether a context variable differs from that in `base`: is another object, if need be."""
         items = self._base_items
+        if not items:
+            return context != self.base
         return len(context) != len(items) or any(
             context.get(variable) is not value for variable, value in items
         )

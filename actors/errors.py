@@ -122,7 +122,9 @@ class ActorStopped(ActorError):
         self.message = message
         self.reason = reason
         self.started = started
-        super().__init__(f"{ref} did not answer {brief(message)}: {reason}")
+        # Without a message: its start was waited for, or it was to be registered.
+        what = "is not there" if message is None else f"did not answer {brief(message)}"
+        super().__init__(f"{ref} {what}: {reason}")
 
 
 class AskTimeout(ActorError, TimeoutError):

@@ -95,6 +95,8 @@ def _give_back(cell: Cell, done: int) -> None:
     dispatcher = cell._dispatcher
     cell._room += done - dispatcher.given
     dispatcher.given = 0
+    if dispatcher.taken_of is not None:
+        dispatcher.note_taken(cell, done)
 
 
 def plain_failure(cell: Cell, message: Any, error: Exception) -> None:

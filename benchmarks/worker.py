@@ -15,7 +15,7 @@ from benchmarks.harness import Benchmark, Failed, Result, Row
 from benchmarks.workloads import find
 
 #: Seconds after which a benchmark is given up: many times what any of them takes.
-GIVE_UP_AFTER = 60.0
+GIVE_UP_AFTER = 300.0
 
 
 def run_in_process(benchmark: Benchmark, *, rounds: int, scale: float) -> Row:

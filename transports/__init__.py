@@ -8,7 +8,7 @@ Nothing in ``actors`` or ``supervision`` imports this package. To import it is w
 
 from actors.strict import install_round_tripper
 from transports.endpoint import Endpoint
-from transports.errors import CannotListen, DecodeError, NotEncodable
+from transports.errors import CannotListen, DecodeError, NotEncodable, RemoteFailure
 from transports.memory import MemoryNetwork
 from transports.node import Limits, Node
 from transports.round_trip import RoundTrip
@@ -26,6 +26,7 @@ __all__ = [
     "MemoryNetwork",
     "Node",
     "NotEncodable",
+    "RemoteFailure",
     "Tcp",
     "Tls",
     "Unix",

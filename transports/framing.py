@@ -1,7 +1,8 @@
-"""Frames on a stream of bytes: length, checksum, payload. No I/O.
+"""Frames on a stream of bytes: length, two checksums, payload. No I/O.
 
-A frame is four bytes, the length of the payload, big-endian; four bytes, the CRC-32 of length and
-payload; the payload. A flipped bit is found before anything looks at the payload.
+A frame is four bytes, the length of the payload, big-endian; four bytes, the CRC-32 of these; four
+bytes, the CRC-32 of length and payload; the payload. A flipped bit is found before anything looks
+at the payload; in a length, before anybody waits for bytes that will never come.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Final
 
 from transports.errors import DecodeError
 
-HEADER: Final = struct.Struct(">II")
+HEADER: Final = struct.Struct(">III")
 LENGTH: Final = struct.Struct(">I")
 
 
@@ -24,8 +25,8 @@ def encode_frame(payload: bytes) -> bytes:
     """
     if len(payload) > 0xFFFF_FFFF:
         raise ValueError(f"a frame holds less than 4 GiB, not {len(payload)} bytes")
-    length = LENGTH.pack(len(payload))
-    return HEADER.pack(len(payload), zlib.crc32(payload, zlib.crc32(length))) + payload
+    check = zlib.crc32(LENGTH.pack(len(payload)))
+    return HEADER.pack(len(payload), check, zlib.crc32(payload, check)) + payload
 
 
 class FrameDecoder:
@@ -64,14 +65,16 @@ class FrameDecoder:
         start = 0
         buffer = self._buffer
         while len(buffer) - start >= HEADER.size:
-            length, checksum = HEADER.unpack_from(buffer, start)
+            length, check, checksum = HEADER.unpack_from(buffer, start)
+            if zlib.crc32(buffer[start : start + LENGTH.size]) != check:
+                self._refuse("the checksum of a frame's length is wrong")
             if length > self.max_frame:
                 self._refuse(f"a frame of {length} bytes, of {self.max_frame} allowed")
             end = start + HEADER.size + length
             if len(buffer) < end:
                 break
             payload = bytes(buffer[start + HEADER.size : end])
-            if zlib.crc32(payload, zlib.crc32(buffer[start : start + 4])) != checksum:
+            if zlib.crc32(payload, check) != checksum:
                 self._refuse("the checksum of a frame is wrong")
             payloads.append(payload)
             start = end

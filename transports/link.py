@@ -208,6 +208,7 @@ class Link:
             self.up = False
             self.down_since = self.node.dispatcher.timers.clock()
         if self.session.state is State.CLOSED and not self.node.leaving:
+            # At once: nobody may ever connect again who would find out.
             self.lose("it has left")
         self._change()
 
@@ -250,8 +251,8 @@ class Link:
                 outgoing.acknowledged()
             finally:
                 self._reading = False
-            if session.peer_closing:
-                # It is being left: what waits here for its window will not be sent any more.
+            if session.peer_closing and session.may_send:
+                # It is being left: with our own goodbye it knows that all of its own has arrived.
                 session.close()
             self.write_now_if_urgent()
             if session.state is State.CLOSED:

@@ -159,6 +159,7 @@ class Node:
         # Shielded, as the dispatcher: a cancellation from outside reaches the body of `async with`
         # first, which may still talk to other nodes; then `detach` ends this.
         opened = trio.Event()
+        self.dispatcher.at_end[self._scope.cancel] = None
         system._nursery.start_soon(self._run, opened)
         with trio.CancelScope(shield=True):
             await opened.wait()
@@ -225,7 +226,9 @@ class Node:
         return link
 
     def forget(self, link: Link) -> bool:
-        """Forget a peer that is out of reach, if it is not one that this node calls."""
+        """Forget a peer that is out of reach, if it is not one that this node calls, or starts."""
+        if link.peer in self.worker_nodes:
+            return False
         if any(connections.calls(link) for connections in self._connections):
             return False
         # The peer may remember the session of now: a later one must not have its number.

@@ -29,8 +29,8 @@ class Unix(SocketNode):
         ActorSystem("shop", transport=Unix("run/shop.sock", peers=["run/cart.sock"]))
 
     path: of the socket; a file there that no process listens at any more is replaced. None: it only
-    calls others. peers: each as PATH, or NAME@PATH, which is refused if another node answers there;
-    as with Tcp. secret: as Tcp's, if being the same user is not enough.
+    calls others. peers: each as PATH, or as NAME@PATH or a Peer, which is refused if another node
+    answers there; as with Tcp. secret: as Tcp's, if being the same user is not enough.
     limits, incarnation, types, spawnable: as Node's.
 
     Raises:
@@ -41,7 +41,7 @@ class Unix(SocketNode):
         self,
         path: str | os.PathLike[str] | None = None,
         *,
-        peers: Iterable[str] = (),
+        peers: Iterable[str | Peer] = (),
         secret: bytes | None = None,
         incarnation: int | None = None,
         limits: Limits | None = None,
@@ -51,7 +51,7 @@ class Unix(SocketNode):
         if isinstance(peers, str):
             raise TypeError(f"peers is a list of paths: [{peers!r}]")
         endpoint = UnixEndpoint(None if path is None else os.fspath(path), secret)
-        known = [parse_peer(peer) for peer in peers]
+        known = [peer if isinstance(peer, Peer) else parse_peer(peer) for peer in peers]
         super().__init__(
             endpoint,
             known,

@@ -6,6 +6,7 @@ from benchmarks.workloads import (
     links,
     memory,
     messages,
+    processes,
     restarts,
     routing,
     session,
@@ -27,6 +28,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     *session.BENCHMARKS,
     *links.BENCHMARKS,
     *simulation.BENCHMARKS,
+    *processes.BENCHMARKS,
 )
 
 

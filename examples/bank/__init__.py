@@ -2,6 +2,8 @@
 
     trouper run examples.bank
     trouper run examples.bank --accounts 20 --transfers 2000 --chaos 0.1 --seed 7
+    trouper run examples.bank --nodes 3 --kill 20 --seed 7
+    trouper simulate examples.bank --seeds 100
 
 The actors::
 
@@ -20,7 +22,11 @@ it twice. Three rules see to that:
 Who asks for a transfer may get an error (ActorFailed) instead of a reply: then it asks again with
 the same number.
 
-Reading order: `messages`, `journal`, `account`, `teller`, `bank`, `command`.
+The same actors also run as branches, between which money moves: on a simulated network, and in
+processes of the operating system that are killed.
+
+Reading order: `messages`, `journal`, `account`, `teller`, `bank`, `command`; then `branch`, and
+either `simulation`, or `processes`, `kills` (the customers, and who kills), and `audit`.
 """
 
 from examples.bank.command import main

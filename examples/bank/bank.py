@@ -11,6 +11,8 @@ class Bank(Supervisor):
     """Accounts and a teller; whoever fails is restarted, and reads its journal."""
 
     strategy = OneForOne(max_restarts=None)
+    account_class = Account
+    teller_class = Teller
 
     def __init__(self, journal: Journal, accounts: int, opening: int, chaos: Chaos) -> None:
         self.journal = journal
@@ -22,10 +24,10 @@ class Bank(Supervisor):
         """The accounts first: the teller needs them."""
         return [
             *(
-                child(Account, self.journal, name, self.opening, self.chaos, name=name)
+                child(self.account_class, self.journal, name, self.opening, self.chaos, name=name)
                 for name in account_names(self.accounts)
             ),
-            child(Teller, self.journal, self.chaos, name="teller"),
+            child(self.teller_class, self.journal, self.chaos, name="teller"),
         ]
 
 

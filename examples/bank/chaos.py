@@ -12,11 +12,16 @@ class PlannedCrash(Exception):
 
 
 class Chaos:
-    """Crashes a share of all steps, at random; every other step also waits a moment first."""
+    """Crashes a share of all steps, at random; every other step also waits a moment first.
 
-    def __init__(self, env: Env, rate: float = 0.0) -> None:
+    pause: seconds that a step takes at most, as on a slow disk: so that whoever kills the process
+    from outside finds it in the middle of one.
+    """
+
+    def __init__(self, env: Env, rate: float = 0.0, pause: float = 0.0) -> None:
         self.env = env
         self.rate = rate
+        self.pause = pause
         self.steps = 0
 
     async def strike(self, actor: Actor) -> None:
@@ -24,6 +29,8 @@ class Chaos:
         self.steps += 1
         if self.steps % 2:
             await trio.lowlevel.checkpoint()
+        if self.pause:
+            await trio.sleep(self.env.random("pause", self.steps).uniform(0, self.pause))
         if self.rate and self.env.random("chaos", self.steps).random() < self.rate:
             raise PlannedCrash(str(actor.context.ref))
 

@@ -1,5 +1,6 @@
 """What must survive a crash: lines in a file."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,8 +24,20 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
 
+    def repair(self) -> None:
+        """Cut off a line that was not written to its end, before another one is written behind it.
+
+        For its only writer, when it begins.
+        """
+        if self.path.exists():
+            content = self.path.read_bytes()
+            os.truncate(self.path, content.rfind(b"\n") + 1)
+
     def write(self, entry: Entry) -> None:
-        """Add an entry; it is in the file when this returns."""
+        """Add an entry; it is in the file when this returns.
+
+        That outlives the process, however it ends, but not a power cut: that takes an `fsync`.
+        """
         with self.path.open("ab") as file:
             file.write(msgspec.json.encode(entry) + b"\n")
 

@@ -16,16 +16,13 @@ from collections.abc import Iterator
 from typing import Any, TypeVar
 
 import trio
-from tenacity import wait_exponential
 
 from actors import ActorError, ActorRef, ActorSystem, Env, Request
-from examples.bank.account import Account
-from examples.bank.bank import Bank, account_names
+from examples.bank.bank import account_names
+from examples.bank.branch import Branch
 from examples.bank.chaos import Chaos
 from examples.bank.journal import Entry, Journal
 from examples.bank.messages import Balance, Transfer
-from examples.bank.teller import Teller
-from supervision import ChildSpec, OneForOne, child
 from transports import NotEncodable
 from transports.testing import Application, Cluster, SimulatedNode
 
@@ -50,31 +47,6 @@ class DiskJournal(Journal):
     def read(self, who: str) -> Iterator[Entry]:
         """The entries of one actor, in the order written."""
         return iter([entry for entry in self.entries if entry.who == who])
-
-
-class BranchTeller(Teller):
-    """Knows accounts of other branches too, by `branch/account`."""
-
-    def account(self, name: str) -> ActorRef:
-        """The ref of an account, wherever it is."""
-        branch, _, account = name.partition("/")
-        return self.context.system.at(f"actor://{branch}/bank/{account}")
-
-
-class Branch(Bank):
-    """The bank of one node. Whoever fails waits a little before it tries again."""
-
-    strategy = OneForOne(max_restarts=None, backoff=wait_exponential(0.1, max=2))
-
-    def children(self) -> list[ChildSpec]:
-        """As in a bank with one branch."""
-        return [
-            *(
-                child(Account, self.journal, name, self.opening, self.chaos, name=name)
-                for name in account_names(self.accounts)
-            ),
-            child(BranchTeller, self.journal, self.chaos, name="teller"),
-        ]
 
 
 class BankSimulation(Application):

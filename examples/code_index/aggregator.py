@@ -5,6 +5,7 @@ from examples.code_index.index import Index
 from examples.code_index.messages import (
     Complete,
     Discovered,
+    Follow,
     Indexed,
     MostUsed,
     NotIndexed,
@@ -21,9 +22,9 @@ class Aggregator(Actor):
     # Small, because facts are large: an indexer that is ahead waits in `send`.
     mailbox = Mailbox(capacity=64)
 
-    def __init__(self, job: ActorRef, reporter: ActorRef) -> None:
+    def __init__(self, job: ActorRef) -> None:
         self.job = job
-        self.reporter = reporter
+        self.followers: list[ActorRef] = []
         self.index = Index()
         self.total = 0
         self.walk_is_complete = False
@@ -37,6 +38,8 @@ class Aggregator(Actor):
             case Discovered(total, complete):
                 self.total, self.walk_is_complete = total, complete
                 await self.publish()
+            case Follow(follower):
+                self.followers.append(follower)
             case WhereDefined(name):
                 return self.index.where_defined(name)
             case WhoImports(module):
@@ -48,7 +51,8 @@ class Aggregator(Actor):
         return None
 
     async def publish(self) -> None:
-        """Tell the reporter how far we are, and the job when every file has arrived."""
-        await self.reporter.send(Progress(len(self.index), self.total, self.walk_is_complete))
+        """Tell the followers how far we are, and the job when every file has arrived."""
+        for follower in self.followers:
+            await follower.send(Progress(len(self.index), self.total, self.walk_is_complete))
         if self.walk_is_complete and len(self.index) == self.total:
             self.job.tell(Complete(self.index.totals()))

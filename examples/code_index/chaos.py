@@ -2,9 +2,7 @@
 
 from typing import Literal
 
-import attrs
-
-from actors import Env
+from actors import Env, message
 
 Moment = Literal["before reading", "before reporting", "after reporting"]
 MOMENTS: tuple[Moment, ...] = ("before reading", "before reporting", "after reporting")
@@ -14,18 +12,21 @@ class PlannedCrash(Exception):
     """An indexer crashes because chaos was asked for."""
 
 
-@attrs.frozen
+@message(name="index.Chaos")
 class Chaos:
     """Crashes the handling of a file with probability `rate`, at one of three moments.
 
     What happens to a file depends on the seed, the path and the attempt only. So one seed gives the
-    same crashes with any number of indexers and in any order of work.
+    same crashes with any number of indexers, in any process, and in any order of work.
     """
 
     rate: float = 0.0
+    seed: int = 0
 
-    def strike(self, env: Env, moment: Moment, path: str, attempt: int) -> None:
+    def strike(self, moment: Moment, path: str, attempt: int) -> None:
         """Return, or raise PlannedCrash when this is the moment that was drawn."""
-        draw = env.random("chaos", path, attempt)
+        if self.rate == 0:
+            return
+        draw = Env(self.seed).random("chaos", path, attempt)
         if draw.random() < self.rate and draw.choice(MOMENTS) == moment:
             raise PlannedCrash(f"{path}, attempt {attempt}: {moment}")

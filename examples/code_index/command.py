@@ -3,38 +3,32 @@
 import logging
 import os
 import sysconfig
+from collections import Counter
+from typing import Any
 
 import attrs
 import click
 from rich.console import Console
 
 import actors
-from actors import ActorRef, ActorSystem, Env
-from examples.code_index.chaos import Chaos, PlannedCrash
+from actors import ActorRef, ActorStopped, ActorSystem, Env
+from examples.code_index.chaos import PlannedCrash
 from examples.code_index.facts import Location, Snapshot
 from examples.code_index.indexing_job import IndexJob
 from examples.code_index.messages import (
     Finished,
     MostUsed,
+    Redelivered,
+    TakeLedgers,
     TakeSnapshot,
     WhereDefined,
     WhoImports,
 )
+from examples.code_index.options import Options
 from examples.code_index.report import Answers, Report, print_report
 from examples.code_index.verify import differences, index_by_loop
-
-
-@attrs.frozen
-class Options:
-    """What is to be indexed, and how."""
-
-    root: str
-    workers: int = 4
-    chaos: Chaos = attrs.field(factory=Chaos)
-    seed: int | None = None
-    where: str | None = None
-    imports: str | None = None
-    snapshot: bool = False
+from supervision import ChildLost, WorkerExited, WorkerLost
+from transports import Unix
 
 
 async def index_folder(options: Options) -> tuple[Report, Snapshot | None]:
@@ -42,26 +36,27 @@ async def index_folder(options: Options) -> tuple[Report, Snapshot | None]:
     env = Env(seed=options.seed)
     console = Console(stderr=True)
     # A job that failed has a defect: to start it again would only show the same defect again.
-    async with ActorSystem("code_index", env=env, max_restarts=0) as system:
+    transport = Unix(limits=options.limits) if options.workers else None
+    async with ActorSystem("code_index", transport=transport, env=env, max_restarts=0) as system:
         start = env.now()
-        job = await system.start(
-            IndexJob, options.root, options.workers, options.chaos, console, name="job"
-        )
+        job = await system.start(IndexJob, options, console, name="job")
         totals = await job.ask(Finished(), timeout=None)
         seconds = env.now() - start
         answers = await ask_questions(job, options, totals.most_imported)
         snapshot = await job.ask(TakeSnapshot(), timeout=60) if options.snapshot else None
+        redelivered = await job.ask(Redelivered(), timeout=60)
+        workers = await job.ask(TakeLedgers(), timeout=60)
         job.stop()
         await job.stopped()  # so that the ledger shows the whole story, with nothing on its way
         report = Report(
-            root=options.root,
-            workers=options.workers,
+            options=attrs.evolve(options, seed=env.seed),
             totals=totals,
             seconds=seconds,
             answers=answers,
+            redelivered=redelivered,
             ledger=system.ledger,
-            chaos_rate=options.chaos.rate,
-            seed=env.seed,
+            workers=workers,
+            dead=Counter(each.reason for each in system.dead_letters.recent),
         )
     return report, snapshot
 
@@ -90,34 +85,50 @@ class NotAFolder(click.ClickException):
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("path", required=False)
 @click.option(
-    "--workers", default=4, show_default=True, type=click.IntRange(1, 256), help="Indexer actors."
+    "--workers",
+    default=2,
+    show_default=True,
+    type=click.IntRange(0, 64),
+    help="Worker processes that parse; 0: all in this one.",
+)
+@click.option(
+    "--indexers",
+    default=4,
+    show_default=True,
+    type=click.IntRange(1, 256),
+    help="Indexer actors in each of them.",
 )
 @click.option(
     "--chaos",
-    "rate",
     default=0.0,
     metavar="RATE",
     type=click.FloatRange(0, 1, max_open=True),
     help="Crash indexers on purpose: the share of files, from 0 to below 1.",
 )
+@click.option(
+    "--kill",
+    metavar="EVERY",
+    type=click.IntRange(1),
+    help="Kill a worker process (SIGKILL), drawn at random, after every so many files.",
+)
+@click.option(
+    "--freeze",
+    metavar="EVERY",
+    type=click.IntRange(1),
+    help="Freeze one (SIGSTOP) until it is given up, after every so many files.",
+)
 @click.option("--seed", type=int, help="Choose the crashes; the same seed gives the same ones.")
 @click.option("--verify", is_flag=True, help="Compare with a plain loop; exit with 1 if unequal.")
 @click.option("--where", metavar="NAME", help="Ask where this function or class is defined.")
 @click.option("--imports", metavar="MODULE", help="Ask who imports this module.")
-def main(
-    path: str | None,
-    workers: int,
-    rate: float,
-    seed: int | None,
-    verify: bool,
-    where: str | None,
-    imports: str | None,
-) -> None:
+def main(path: str | None, verify: bool, **options: Any) -> None:
     """Index the Python files below PATH (default: this Python's standard library) with actors."""
     root = _folder(path or sysconfig.get_path("stdlib"))
-    options = Options(root, workers, Chaos(rate), seed, where, imports, snapshot=verify)
-    logging.getLogger("actors").addFilter(_is_no_planned_crash)
-    report, snapshot = actors.run(index_folder, options)
+    chosen = Options(root, snapshot=verify, **options)
+    if (chosen.kill or chosen.freeze) and not chosen.workers:
+        raise click.UsageError("--kill and --freeze need worker processes: --workers 1 or more")
+    _keep_out_of_the_log(chosen)
+    report, snapshot = actors.run(index_folder, chosen)
     console = Console(highlight=False)
     print_report(console, report)
     if snapshot is not None and not _verified(snapshot, root):
@@ -133,10 +144,19 @@ def _folder(path: str) -> str:
     return path
 
 
-def _is_no_planned_crash(record: logging.LogRecord) -> bool:
-    """Keep hundreds of tracebacks that were asked for out of the way of one that was not."""
-    error = record.exc_info[1] if record.exc_info else None
-    return not isinstance(error, PlannedCrash)
+def _keep_out_of_the_log(options: Options) -> None:
+    """Hundreds of tracebacks that were asked for would hide one that was not."""
+    planned: tuple[type[Exception], ...] = (PlannedCrash,)
+    if options.kill or options.freeze:
+        planned += (WorkerExited, WorkerLost, ChildLost, ActorStopped)
+
+    def is_wanted(record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        # What a worker has logged is text by now.
+        return not (isinstance(error, planned) or PlannedCrash.__name__ in record.getMessage())
+
+    for name in ("actors", "supervision"):
+        logging.getLogger(name).addFilter(is_wanted)
 
 
 def _verified(snapshot: Snapshot, root: str) -> bool:

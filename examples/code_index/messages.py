@@ -1,6 +1,6 @@
 """Everything that the actors of the code index say to each other."""
 
-from actors import ActorRef, Request, message
+from actors import ActorRef, Ledger, Request, message
 from examples.code_index.facts import FileFacts, Location, Problem, Snapshot, Totals
 
 
@@ -59,16 +59,28 @@ class Discovered:
 
 @message(name="index.Progress")
 class Progress:
-    """To the reporter: how many files are done, of how many that have been found so far."""
+    """From the aggregator: how many files are done, of how many that have been found so far."""
 
     done: int
     total: int
     complete: bool
 
 
+@message(name="index.Follow")
+class Follow:
+    """To the aggregator: tell your Progress to this one too."""
+
+    follower: ActorRef
+
+
 @message(name="index.Redraw")
 class Redraw:
     """To the reporter, from its own timer."""
+
+
+@message(name="index.Thaw")
+class Thaw:
+    """To the saboteur, from its own timer: the process that was frozen first may go on."""
 
 
 @message(name="index.Complete")
@@ -107,3 +119,18 @@ class MostUsed(Request[tuple[tuple[str, int], ...]]):
 @message(name="index.TakeSnapshot")
 class TakeSnapshot(Request[Snapshot]):
     """The whole index in canonical order, to compare it with another one."""
+
+
+@message(name="index.Redelivered")
+class Redelivered(Request[int]):
+    """How many times was a file given out again, since whoever held it had failed or was lost?"""
+
+
+@message(name="index.TakeLedgers")
+class TakeLedgers(Request[Ledger | None]):
+    """How did the messages in the worker processes end so far? None: there are none."""
+
+
+@message(name="index.TakeLedger")
+class TakeLedger(Request[Ledger]):
+    """To an indexer: the same, of its own process."""

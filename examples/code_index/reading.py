@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from pathlib import PurePath
 
 from examples.code_index.facts import Definition, FileFacts, Findings, Problem
+from examples.code_index.paths import native
 
 
 def read_facts(root: str, path: str) -> Findings:
-    """The facts about the file at path (relative to root), or the problem with it."""
+    """The facts about the file at a portable path below root, or the problem with it."""
     try:
-        source = _read(os.path.join(root, path))
+        source = _read(os.path.join(root, native(path)))
         tree = _parse(source)
         return _facts_of(path, source, tree)
     except OSError as error:

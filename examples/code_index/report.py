@@ -1,6 +1,6 @@
 """What a person reads at the end."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import islice
 
 import attrs
@@ -8,8 +8,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from actors import Ledger
+from actors import DeadLetterReason, Ledger
 from examples.code_index.facts import Location, Totals
+from examples.code_index.options import Options
 
 LONGEST_LIST = 5
 
@@ -27,26 +28,31 @@ class Answers:
 
 @attrs.frozen
 class Report:
-    """All that the report shows. `seconds` is the time from the start to the last file."""
+    """All that the report shows.
 
-    root: str
-    workers: int
+    seconds: from the start to the last file. redelivered: how often a file was given out again.
+    ledger: of this process. workers: of the worker processes together, as far as they live: what
+    one had counted that was killed is lost with it. dead: the dead letters of this process.
+    """
+
+    options: Options
     totals: Totals
     seconds: float
     answers: Answers
+    redelivered: int
     ledger: Ledger
-    chaos_rate: float
-    seed: int
+    workers: Ledger | None
+    dead: Mapping[DeadLetterReason, int]
 
 
 def print_report(console: Console, report: Report) -> None:
     """Print the report, for a terminal or for a file."""
-    console.rule(Text(f"index of {printable(report.root)}"))
+    console.rule(Text(f"index of {printable(report.options.root)}"))
     console.print(_numbers(report))
     _print_problems(console, report)
     _print_answers(console, report.answers)
     _heading(console, "Where every message ended")
-    console.print(_ledger(report.ledger))
+    console.print(_ledgers(report))
 
 
 def printable(text: str) -> str:
@@ -66,19 +72,27 @@ def _numbers(report: Report) -> Table:
         (f"{totals.classes:,}", "classes"),
         (f"{totals.imports:,}", "imports"),
         (f"{len(totals.problems):,}", "could not be indexed"),
-        (f"{report.seconds:.1f}", f"seconds, with {report.workers} indexers"),
+        (f"{report.seconds:.1f}", f"seconds, {_where(report.options)}"),
         (f"{ledger.handled:,}", "messages handled"),
-        (f"{ledger.restarts:,}", f"restarts{_chaos(report)}"),
+        (f"{ledger.restarts:,}", f"restarts{_again(report.options)}"),
+        (f"{report.redelivered:,}", "files given out again"),
     ]
     for number, meaning in rows:
         table.add_row(number, meaning)
     return table
 
 
-def _chaos(report: Report) -> str:
-    if not report.chaos_rate:
-        return ""
-    return f" (again: --chaos {report.chaos_rate:g} --seed {report.seed})"
+def _where(options: Options) -> str:
+    if not options.workers:
+        return f"with {options.indexers} indexers"
+    return f"with {options.indexers} indexers in each of {options.workers} worker processes"
+
+
+def _again(options: Options) -> str:
+    """The options that give the same crashes again."""
+    given = {"--chaos": options.chaos, "--kill": options.kill, "--freeze": options.freeze}
+    words = [f"{option} {value:g}" for option, value in given.items() if value]
+    return f" (again: {' '.join(words)} --seed {options.seed})" if words else ""
 
 
 def _print_problems(console: Console, report: Report) -> None:
@@ -101,22 +115,20 @@ def _print_answers(console: Console, answers: Answers) -> None:
     _line(console, ", ".join(f"{name} {count:,}" for name, count in answers.most_used))
 
 
-def _ledger(ledger: Ledger) -> Table:
-    columns = {
-        "sent": ledger.sent,
-        "handled": ledger.handled,
-        "failed": ledger.failed,
-        "expired": ledger.expired,
-        "rejected": ledger.rejected,
-        "dead": ledger.dead,
-        "queued": ledger.queued,
-        "in flight": ledger.in_flight,
-        "missing": ledger.missing,
-    }
+def _ledgers(report: Report) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    for name in columns:
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_row(*(f"{number:,}" for number in columns.values()))
+    table.add_column("")
+    columns = {"in this process": report.ledger}
+    if report.workers:
+        columns["in the workers"] = report.workers
+    for heading in columns:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for outcome in (*(field.name for field in attrs.fields(Ledger)), "missing"):
+        if outcome != "restarts":
+            numbers = (f"{getattr(ledger, outcome):,}" for ledger in columns.values())
+            table.add_row(outcome.replace("_", " "), *numbers)
+    for reason, count in report.dead.items():
+        table.add_row(f"dead, as {reason.value}", f"{count:,}")
     return table
 
 

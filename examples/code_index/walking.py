@@ -4,12 +4,13 @@ import os
 from collections.abc import Iterator
 
 from examples.code_index.facts import Problem
+from examples.code_index.paths import portable
 
 SKIPPED_FOLDERS = frozenset({"__pycache__", "site-packages", "dist-packages", "node_modules"})
 
 
 def find_files(root: str) -> Iterator[str | Problem]:
-    """The paths of all ``*.py`` files below root, relative to it, folder by folder in sorted order.
+    """The paths of all ``*.py`` files below root, relative to it and portable, in sorted order.
 
     Left out are hidden folders (``.git``, ``.venv``), virtual environments, caches, and installed
     packages (so that the standard library is just that). Links to folders are not followed, so a
@@ -21,7 +22,7 @@ def find_files(root: str) -> Iterator[str | Problem]:
         subfolders[:] = sorted(name for name in subfolders if not _is_skipped(folder, name))
         for name in sorted(names):
             if name.endswith(".py"):
-                yield os.path.relpath(os.path.join(folder, name), root)
+                yield portable(os.path.relpath(os.path.join(folder, name), root))
     yield from _as_problems(root, errors)
 
 
@@ -36,5 +37,5 @@ def _is_skipped(folder: str, name: str) -> bool:
 def _as_problems(root: str, errors: list[OSError]) -> Iterator[Problem]:
     for error in errors:
         path = os.path.relpath(error.filename, root)
-        yield Problem(path, f"cannot list the folder: {error.strerror}")
+        yield Problem(portable(path), f"cannot list the folder: {error.strerror}")
     errors.clear()

@@ -3,7 +3,7 @@
 from collections import deque
 
 from actors import Actor, ActorRef, Terminated
-from examples.code_index.messages import FilesFound, FindFiles, IndexFile, Ready
+from examples.code_index.messages import FilesFound, FindFiles, IndexFile, Ready, Redelivered
 
 
 class WorkQueue(Actor):
@@ -20,8 +20,13 @@ class WorkQueue(Actor):
         self.held: dict[ActorRef, IndexFile] = {}
         self.crawler_has_more = True
         self.crawler_is_asked = False
+        self.redelivered = 0
 
-    def receive(self, message: Ready | FilesFound | Terminated) -> None:
+    async def started(self) -> None:
+        """Let the crawler walk, while the indexers have yet to start."""
+        self.ask_for_more()
+
+    def receive(self, message: Ready | FilesFound | Terminated | Redelivered) -> int | None:
         """Note what has changed, then hand out what can be handed out."""
         match message:
             case Ready(indexer):
@@ -31,19 +36,26 @@ class WorkQueue(Actor):
                 self.context.watch(indexer)
             case Terminated(indexer):
                 self.forget(indexer)
+            case Redelivered():
+                return self.redelivered
             case FilesFound(paths, more):
                 self.waiting.extend(IndexFile(path, attempt=1) for path in paths)
                 self.crawler_is_asked = False
                 self.crawler_has_more = more
         self.hand_out()
         self.ask_for_more()
+        return None
 
     def forget(self, indexer: ActorRef) -> None:
-        """The indexer has crashed or stopped: what it held is the next to be tried again."""
+        """The indexer has failed, or its node is lost: what it held is the next to be tried again.
+
+        A lost one may still be at it. The aggregator will not count the file twice.
+        """
         if indexer in self.idle:
             self.idle.remove(indexer)
         lost = self.held.pop(indexer, None)
         if lost is not None:
+            self.redelivered += 1
             self.waiting.appendleft(IndexFile(lost.path, lost.attempt + 1))
 
     def hand_out(self) -> None:

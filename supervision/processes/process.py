@@ -78,8 +78,7 @@ class ChildProcess:
             os.close(its)
         started = cls(node, process, mine, on_end)
         # No checkpoint between the process and those who see to its end.
-        system._nursery.start_soon(started._attend, invitation.greeting)
-        system._nursery.start_soon(started._fall_with, system)
+        system._nursery.start_soon(started._attend, system, invitation.greeting)
         log.info("%s: process %d was started", node, process.pid)
         return started
 
@@ -94,11 +93,13 @@ class ChildProcess:
             await self._changed.wait()
 
     def kill(self) -> None:
-        """SIGKILL it, and with it what it has started and is still in its session's group."""
+        """SIGKILL it, and with it what it has started and is in its group."""
         if self._process.returncode is None:
-            # (A group of zombies may not be there any more; it is not reaped, so none but its.)
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.pid, signal.SIGKILL)
+            self._kill_group()
+
+    def _kill_group(self) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
 
     async def stop(self, grace: float) -> None:
         """SIGTERM, and after `grace` seconds SIGKILL; 0: at once. Returns when it was reaped.
@@ -122,12 +123,14 @@ class ChildProcess:
             self.kill()
         await self.ended.wait()
 
-    async def _attend(self, greeting: bytes) -> None:
+    async def _attend(self, system: ActorSystem, greeting: bytes) -> None:
         process = self._process
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stderr is not None
         # As the system's actors, it does not end by a cancellation of what is around the system.
+        at_end = system._dispatcher.at_end
+        at_end[self.kill] = None
         with trio.CancelScope(shield=True):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._read, process.stdout, self._said)
@@ -135,25 +138,16 @@ class ChildProcess:
                 nursery.start_soon(self._read, self._reports, self._reported)
                 nursery.start_soon(self._greet, process.stdin, greeting)
                 await process.wait()
+                # What it had started ends with it. (While any of them lives, the number is theirs.)
+                self._kill_group()
                 nursery.cancel_scope.deadline = trio.current_time() + DRAIN_WITHIN
             for stream in (process.stdin, process.stdout, process.stderr, self._reports):
                 await stream.aclose()
+        at_end.pop(self.kill, None)
         log.info("%s: process %d has ended: %s", self.node, self.pid, how_it_ended(self.returncode))
         self.ended.set()
         self._change()
         self._on_end(self.pid)
-
-    async def _fall_with(self, system: ActorSystem) -> None:
-        """A system that has crashed runs no more hooks which would stop the process."""
-        try:
-            await self.ended.wait()
-        except trio.Cancelled:
-            with trio.CancelScope(shield=True):
-                while not (self.ended.is_set() or system._dispatcher.crashed):
-                    with trio.move_on_after(0.1):
-                        await self.ended.wait()
-            self.kill()
-            raise
 
     async def _greet(self, stdin: trio.abc.SendStream, greeting: bytes) -> None:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, Final, Protocol
 
 import attrs
@@ -13,6 +14,7 @@ from actors import (
     Failure,
     NodeDown,
     Request,
+    SystemClosed,
     Terminated,
     message,
 )
@@ -88,13 +90,19 @@ class WorkerProcess(Actor):
             WorkerLost: it was not ready, or not connected, within `start_within` seconds.
             OSError: there can be no process.
         """
-        context = self.context
+        context, ref = self.context, self.context.ref
+
+        def tell(pid: int) -> None:
+            # A system that has crashed runs no more actors.
+            with contextlib.suppress(SystemClosed):
+                ref.tell(_Ended(pid))
+
         self._watched = context.system.at(f"actor://{self._node}/{WORKER}")
         process = self._process = await ChildProcess.start(
             context.system,
             self._node,
             self._host.invite(self._node),
-            lambda pid: context.ref.tell(_Ended(pid)),
+            tell,
         )
         try:
             with trio.move_on_after(self._start_within):
@@ -111,7 +119,7 @@ class WorkerProcess(Actor):
         except BaseException:
             # A child whose first start fails has no hook that would do it. (It is killed at once.)
             with trio.CancelScope(shield=True):
-                await self._end(0.0, "it did not start")
+                await self._end(0.0)
             raise
 
     def receive(self, message: Any) -> Any:
@@ -137,21 +145,23 @@ class WorkerProcess(Actor):
 
     async def stopped(self) -> None:
         """End the process; it has a grace."""
-        await self._end(self._grace, "it was stopped")
+        await self._end(self._grace)
 
     async def restarting(self, failure: Failure) -> None:
         """End the process. It has a grace only where it was not its own failure."""
         is_own = failure.ref == self.context.ref
-        await self._end(0.0 if is_own else self._grace, "it is restarted")
+        await self._end(0.0 if is_own else self._grace)
 
-    async def _end(self, grace: float, why: str) -> None:
+    async def _end(self, grace: float) -> None:
         process, self._process = self._process, None
         if process is None:
             return
         # What comes of its end is no news to the next incarnation.
         self.context.unwatch(self._watched)
         await process.stop(grace)
-        await self._host.gone(self._node, f"{why}: {how_it_ended(process.returncode)}")
+        await self._host.gone(
+            self._node, f"its process has ended: {how_it_ended(process.returncode)}"
+        )
 
     def _exited(self, process: ChildProcess) -> WorkerExited:
         code = process.returncode

@@ -138,6 +138,8 @@ def test_options_for_a_node_are_refused_where_there_is_none(shell: Shell) -> Non
         (["--secret-file", "open"], "--secret-file open: others may read it: chmod 600 open"),
         (["--secret-file", "empty"], "--secret-file empty: it is empty"),
         (["--secret-file", "good"], "need --listen or --join"),
+        (["--lost-after", "1"], "--lost-after needs --listen or --join"),
+        (["--lost-after", "0"], "Invalid value for '--lost-after'"),
     ],
 )
 def test_options_without_a_sense_are_a_usage_error(
@@ -178,3 +180,36 @@ def test_the_history_has_each_ask_and_send_with_how_it_ended(shell: Shell) -> No
     assert lines[0]["message"]["fields"] == {"number": 1, "ref": None}
     assert {each["node"] for each in lines} == {"app"}
     assert [each["time"] for each in lines] == sorted(each["time"] for each in lines)
+
+
+def test_workers_take_the_actors_of_the_module_and_are_seen_by_top(shell: Shell) -> None:
+    (shell.folder / "work.py").write_text(
+        """
+import trio
+from actors import Actor
+
+class Square(Actor):
+    def receive(self, number):
+        return number * number
+
+async def main(system, *, task_status):
+    square = await system.start(Square, on=f"{system.name}-worker-1")
+    print(await square.ask(7), flush=True)
+    task_status.started()
+    await trio.sleep_forever()
+"""
+    )
+    process = shell.node("--workers", "1", "work")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "49\n"
+    waited = shell.trouper("wait", "--peer", "work-worker-1")
+    assert waited.stdout == "ready: actor://work\n", waited.stderr
+    seen = json.loads(shell.trouper("top", "--once", "--json").stdout)
+    nodes = {each["node"]: each for each in seen["nodes"]}
+    assert list(nodes) == ["work", "work-worker-1"]
+    kinds = [each["kind"] for each in nodes["work-worker-1"]["tree"]]
+    assert "Square" in kinds
+    assert end(process)[0] == 0
+    assert left(shell) == []
+    with pytest.raises(ProcessLookupError):
+        os.kill(nodes["work-worker-1"]["process"], 0)

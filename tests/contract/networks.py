@@ -22,7 +22,7 @@ from transports import Limits, MemoryNetwork, Node, Tcp, Tls, Unix
 KINDS: Final = ("memory", "unix", "tcp", "tls")
 SOCKETS: Final = KINDS[1:]
 
-HANGS: Final = 8.0
+HANGS: Final = 30.0
 """Seconds: far beyond what any of these tests takes."""
 
 SECRET: Final = b"sixteen bytes or more"
@@ -34,7 +34,7 @@ LIMITS: Final = Limits(
     lost_after=60.0,
     resend_after=0.1,
     dial_at_most=0.05,
-    leave_within=0.1,
+    leave_within=1.0,
 )
 
 

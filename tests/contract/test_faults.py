@@ -45,11 +45,11 @@ async def test_a_connection_that_comes_byte_by_byte_is_one(kind: str, tmp_path: 
     async with cluster(kind, tmp_path, "a", "b") as (net, (a, b)):
         proxy = net.proxy("a", "b")
         proxy.split = True
-        await exchange(a.at("actor://b/actor"), b.at("actor://a/actor"), count=5)
+        await exchange(a.at("actor://b/actor"), b.at("actor://a/actor"), count=2)
         assert proxy.connections == 1
         # Its beginning too.
         proxy.cut()
-        await exchange(a.at("actor://b/actor"), b.at("actor://a/actor"), 5, 2)
+        await exchange(a.at("actor://b/actor"), b.at("actor://a/actor"), 2, 2)
         assert proxy.connections == 2
 
 
@@ -59,8 +59,8 @@ async def test_frames_out_of_order_are_put_in_order(kind: str, tmp_path: Path) -
     async with cluster(kind, tmp_path, "a", "b") as (net, (a, b)):
         proxy = net.proxy("a", "b")
         proxy.reorder = True
-        await exchange(a.at("actor://b/actor"), b.at("actor://a/actor"), count=100)
-        assert proxy.reordered > 10
+        await exchange(a.at("actor://b/actor"), b.at("actor://a/actor"), count=40)
+        assert proxy.reordered > 5
         assert proxy.connections == 1
 
 
@@ -71,12 +71,12 @@ async def test_a_connection_may_break_at_any_frame(kind: str, tmp_path: Path) ->
         proxy = net.proxy("a", "b")
         there, here = a.at("actor://b/actor"), b.at("actor://a/actor")
         # The introduction, the handshake, and as many frames behind them.
-        for frame in range(16):
+        for frame in range(12):
             proxy.cut_after = frame
             proxy.cut()
             await exchange(there, here, 3 * frame, 3)
             assert proxy.cut_after is None
-        assert proxy.connections > 16
+        assert proxy.connections > 12
 
 
 @pytest.mark.parametrize("writes", ["swallowed", "stuck"])
@@ -95,7 +95,7 @@ async def test_a_half_open_connection_is_found_and_replaced(
                 here.tell("x" * 1_000_000)
         else:
             proxy.half_open()
-        with trio.fail_after(3):
+        with trio.fail_after(20):
             await exchange(there, here, 30)
         assert proxy.connections == 2
 

@@ -13,16 +13,19 @@ import pytest
 import trio
 import trio.testing
 from click.testing import CliRunner, Result
+from hypothesis import example, given
+from hypothesis import strategies as st
 from rich.console import Console
 
-from actors import Actor, ActorRef, ActorSystem, Directive, Env, Failure, Restart
+from actors import Actor, ActorSystem, Env
 from actors.testing import crash_every_step
 from examples.code_index import main
 from examples.code_index.chaos import MOMENTS, Chaos, PlannedCrash
-from examples.code_index.command import Options, index_folder
+from examples.code_index.command import index_folder
 from examples.code_index.facts import FileFacts, Problem, Snapshot
 from examples.code_index.index import Index
 from examples.code_index.indexer import Indexer
+from examples.code_index.indexers import Indexers
 from examples.code_index.indexing_job import IndexJob
 from examples.code_index.messages import (
     FilesFound,
@@ -32,11 +35,14 @@ from examples.code_index.messages import (
     Ready,
     TakeSnapshot,
 )
+from examples.code_index.options import Options
+from examples.code_index.paths import native, portable
 from examples.code_index.reading import read_facts
 from examples.code_index.report import Report, print_report, printable
 from examples.code_index.verify import differences, index_by_loop
 from examples.code_index.walking import find_files
 from examples.code_index.work_queue import WorkQueue
+from supervision import OneForOne
 
 GOOD_FILES = {
     "empty.py": b"",
@@ -103,9 +109,9 @@ async def index(root: str, **options: object) -> tuple[Report, Snapshot]:
 # --- equality with the plain loop
 
 
-@pytest.mark.parametrize("workers", [1, 4, 50])
-async def test_the_index_of_a_small_tree_equals_the_plain_loops(tree: str, workers: int) -> None:
-    report, snapshot = await index(tree, workers=workers)
+@pytest.mark.parametrize("indexers", [1, 4, 50])
+async def test_the_index_of_a_small_tree_equals_the_plain_loops(tree: str, indexers: int) -> None:
+    report, snapshot = await index(tree, indexers=indexers)
     assert snapshot == index_by_loop(tree)
     assert report.totals.files == len(GOOD_FILES) + 60
     assert report.ledger.restarts == 0
@@ -114,15 +120,15 @@ async def test_the_index_of_a_small_tree_equals_the_plain_loops(tree: str, worke
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("rate", [0.1, 0.7])
 async def test_crashing_indexers_do_not_change_the_index(tree: str, rate: float, seed: int) -> None:
-    report, snapshot = await index(tree, chaos=Chaos(rate), seed=seed)
+    report, snapshot = await index(tree, chaos=rate, seed=seed)
     assert snapshot == index_by_loop(tree)
     assert report.ledger.restarts > 0
-    assert report.ledger.failed == report.ledger.restarts
+    assert report.ledger.failed == report.ledger.restarts == report.redelivered
     assert report.ledger.missing == 0
 
 
 async def test_a_single_indexer_that_crashes_again_and_again_gets_it_done(tree: str) -> None:
-    report, snapshot = await index(tree, workers=1, chaos=Chaos(0.95), seed=1)
+    report, snapshot = await index(tree, indexers=1, chaos=0.95, seed=1)
     assert snapshot == index_by_loop(tree)
     assert report.ledger.restarts > 500
 
@@ -139,14 +145,16 @@ async def test_the_index_of_the_standard_library_equals_the_plain_loops(
     standard_library: tuple[str, Snapshot], rate: float
 ) -> None:
     root, expected = standard_library
-    report, snapshot = await index(root, chaos=Chaos(rate), seed=11)
+    report, snapshot = await index(root, chaos=rate, seed=11)
     assert snapshot == expected
     assert report.totals.files > 500
     assert (report.ledger.restarts > 50) == (rate > 0)
     assert report.ledger.missing == report.ledger.queued == report.ledger.in_flight == 0
 
 
-def test_the_index_is_equal_whichever_step_an_indexer_crashes_at(tmp_path: Path) -> None:
+def test_the_index_is_equal_whichever_step_an_indexer_crashes_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "pkg").mkdir()
     for path in ("empty.py", "shapes.py", "pkg/one.py", "pkg/two.py"):
         (tmp_path / path).write_bytes(GOOD_FILES[path])
@@ -154,13 +162,13 @@ def test_the_index_is_equal_whichever_step_an_indexer_crashes_at(tmp_path: Path)
     root = str(tmp_path)
     expected = index_by_loop(root)
 
-    class Job(IndexJob):
-        def child_failed(self, child: ActorRef, failure: Failure) -> Directive:
-            return Restart()
+    # What crashes it is no crash that was planned, and is to be survived all the same.
+    monkeypatch.setattr(Indexers, "strategy", OneForOne(max_restarts=None))
 
     async def app(env: Env) -> Snapshot:
         async with ActorSystem("code_index", env=env) as system:
-            job = await system.start(Job, root, 2, Chaos(), Console(file=StringIO()), name="job")
+            options = Options(root, indexers=2)
+            job = await system.start(IndexJob, options, Console(file=StringIO()), name="job")
             await job.ask(Finished(), timeout=None)
             return await job.ask(TakeSnapshot())
 
@@ -203,11 +211,11 @@ def test_a_file_reported_twice_counts_once_and_order_does_not_matter(tree: str) 
 
 def test_the_same_seed_plans_the_same_crashes_and_another_seed_others() -> None:
     def crashes(seed: int) -> list[str]:
-        env, found = Env(seed=seed), []
+        chaos, found = Chaos(0.3, seed), []
         for path in (f"file{number}.py" for number in range(200)):
             for moment in MOMENTS:
                 try:
-                    Chaos(0.3).strike(env, moment, path, attempt=1)
+                    chaos.strike(moment, path, attempt=1)
                 except PlannedCrash as crash:
                     found.append(str(crash))
         return found
@@ -222,23 +230,23 @@ def test_the_same_seed_plans_the_same_crashes_and_another_seed_others() -> None:
 async def test_the_same_seed_gives_the_same_failures_with_any_number_of_indexers(
     tree: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = IndexJob.child_failed
+    original = Indexers.child_failed
 
-    async def failures(seed: int, workers: int) -> list[str]:
+    async def failures(seed: int, indexers: int) -> list[str]:
         seen: list[str] = []
 
         def child_failed(self, child, failure):  # type: ignore[no-untyped-def]
             seen.append(str(failure.exception))
             return original(self, child, failure)
 
-        monkeypatch.setattr(IndexJob, "child_failed", child_failed)
-        await index(tree, workers=workers, chaos=Chaos(0.5), seed=seed)
+        monkeypatch.setattr(Indexers, "child_failed", child_failed)
+        await index(tree, indexers=indexers, chaos=0.5, seed=seed)
         return sorted(seen)
 
-    first = await failures(seed=3, workers=1)
+    first = await failures(seed=3, indexers=1)
     assert first
-    assert first == await failures(seed=3, workers=8)
-    assert first != await failures(seed=4, workers=8)
+    assert first == await failures(seed=3, indexers=8)
+    assert first != await failures(seed=4, indexers=8)
 
 
 async def test_a_defect_that_was_not_planned_ends_the_job_with_its_cause(
@@ -253,7 +261,9 @@ async def test_a_defect_that_was_not_planned_ends_the_job_with_its_cause(
     defects = caught.value.subgroup(ZeroDivisionError)
     assert defects is not None
     assert "".join(traceback.format_exception(defects)).count("ZeroDivisionError: ") == 1
-    assert "actor://code_index/job/indexer-" in "".join(traceback.format_exception(defects))
+    assert "actor://code_index/job/indexers/indexer-" in "".join(
+        traceback.format_exception(defects)
+    )
 
 
 # --- the queue
@@ -415,9 +425,18 @@ async def test_a_folder_that_cannot_be_listed_is_in_the_actors_index_too(
 async def test_a_file_name_that_is_not_utf8_is_indexed_and_printed(tmp_path: Path) -> None:
     with open(os.path.join(os.fsencode(tmp_path), b"caf\xe9.py"), "w") as file:
         file.write("def broken(:\n")
-    report, snapshot = await index(str(tmp_path), chaos=Chaos(0.5), seed=1)
+    report, snapshot = await index(str(tmp_path), chaos=0.5, seed=1)
     assert snapshot == index_by_loop(str(tmp_path))
-    assert r"caf\udce9.py: cannot parse" in printed(report)
+    assert r"caf\xe9.py: cannot parse" in printed(report)
+
+
+@given(st.binary(min_size=1).filter(lambda name: b"\0" not in name))
+@example(rb"\xe9 and \\ and \\xe9")
+@example(b"caf\xe9")
+def test_every_file_name_comes_back_from_its_portable_form(name: bytes) -> None:
+    path = os.fsdecode(name)
+    assert native(portable(path)) == path
+    portable(path).encode("utf-8")
 
 
 # --- the report
@@ -432,13 +451,14 @@ def printed(report: Report) -> str:
 
 
 async def test_the_report_says_everything_a_person_wants_to_know(tree: str) -> None:
-    report, _ = await index(tree, chaos=Chaos(0.3), seed=5, where="thing", imports="pkg.two")
+    report, _ = await index(tree, chaos=0.3, seed=5, where="thing", imports="pkg.two")
     lines = [" ".join(line.split()) for line in printed(report).splitlines()]
     text = "\n".join(lines)
     assert f"{len(GOOD_FILES) + 60} files" in lines
     assert f"{len(BAD_FILES) + 2} could not be indexed" in lines
     assert f"{report.ledger.handled:,} messages handled" in lines
     assert f"{report.ledger.restarts} restarts (again: --chaos 0.3 --seed 5)" in lines
+    assert f"{report.redelivered} files given out again" in lines
     assert "gone.py: cannot read the file: No such file or directory" in lines
     for path, (_, reason) in BAD_FILES.items():
         assert any(line.startswith(f"{path}: ") and reason in line for line in lines)
@@ -472,7 +492,7 @@ async def test_the_progress_bar_shows_on_a_terminal_and_ends_complete(tree: str)
     out = StringIO()
     console = Console(file=out, force_terminal=True, width=120)
     async with ActorSystem("test") as system:
-        job = await system.start(IndexJob, tree, 2, Chaos(), console)
+        job = await system.start(IndexJob, Options(tree, indexers=2), console)
         totals = await job.ask(Finished())
     done = totals.files + len(totals.problems)
     assert f"{done}/{done}" in out.getvalue()
@@ -483,7 +503,7 @@ async def test_the_progress_bar_shows_on_a_terminal_and_ends_complete(tree: str)
 
 
 def test_the_command_prints_the_report_and_verifies(tree: str) -> None:
-    result = run_trouper(tree, "--chaos", "0.2", "--seed", "3", "--verify")
+    result = run_trouper(tree, "--workers", "0", "--chaos", "0.2", "--seed", "3", "--verify")
     assert result.exit_code == 0, result.output
     assert "verify: equal to the index of a plain loop" in result.stdout
     assert "messages handled" in result.stdout
@@ -494,7 +514,7 @@ def test_verify_exits_with_1_when_the_indexes_differ(
 ) -> None:
     nothing = Index().snapshot()
     monkeypatch.setattr("examples.code_index.command.index_by_loop", lambda root: nothing)
-    result = run_trouper(tree, "--verify")
+    result = run_trouper(tree, "--workers", "0", "--verify")
     assert result.exit_code == 1
     assert "verify: NOT equal to the index of a plain loop" in result.stdout
     assert "verify: lines: 0 missing, 71 surplus" in result.stderr
@@ -513,11 +533,17 @@ def test_a_path_that_is_no_folder_is_one_clear_line_and_exit_code_2(
     assert result.stdout == ""
 
 
-@pytest.mark.parametrize("args", [["--chaos", "1"], ["--chaos", "-0.1"], ["--workers", "0"]])
+@pytest.mark.parametrize("args", [["--chaos", "1"], ["--workers", "-1"], ["--kill", "0"]])
 def test_options_out_of_range_are_refused(tmp_path: Path, args: list[str]) -> None:
     result = run_trouper(str(tmp_path), *args)
     assert result.exit_code == 2
     assert "is not in the range" in result.stderr
+
+
+def test_to_kill_processes_there_must_be_some(tmp_path: Path) -> None:
+    result = run_trouper(str(tmp_path), "--workers", "0", "--kill", "10")
+    assert result.exit_code == 2
+    assert "--kill and --freeze need worker processes" in result.stderr
 
 
 def test_the_module_runs_as_a_program_and_shows_no_warnings(tree: str, repository: Path) -> None:

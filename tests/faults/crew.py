@@ -13,12 +13,12 @@ from typing import Any
 
 import trio
 
-from actors import Actor, ActorSystem, Request, message
+from actors import Actor, ActorRef, ActorSystem, Request, message
 from supervision import OneForOne, WorkerProcesses
 from transports import Limits, Unix
 
-FAST = Limits(heartbeat=0.1, silent_after=0.6, lost_after=0.3, dial_at_most=0.1)
-"""A silent worker is lost within about a second."""
+FAST = Limits(heartbeat=0.3, lost_after=0.5, dial_at_most=0.1)
+"""A silent worker is lost within some 1.5 seconds."""
 
 
 @message(name="faults.Do")
@@ -29,13 +29,22 @@ class Do(Request[Any]):
     value: Any = None
 
 
+@message(name="faults.Meet")
+class Meet(Request[int]):
+    """Ask an actor for the process of another one."""
+
+    ref: ActorRef
+
+
 class Hand(Actor):
     """Does in its process what it is asked to."""
 
     def __init__(self, greeting: str = "") -> None:
         self.greeting = greeting
 
-    async def receive(self, message: Do) -> Any:
+    async def receive(self, message: Do | Meet) -> Any:
+        if isinstance(message, Meet):
+            return await message.ref.ask(Do("pid"), timeout=30)
         match message.what:
             case "pid":
                 return os.getpid()

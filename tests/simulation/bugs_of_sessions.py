@@ -187,7 +187,7 @@ def checksum_not_verified() -> Iterable[Change]:
         self._buffer += data
         payloads = []
         while len(self._buffer) >= HEADER.size:
-            length, _ = HEADER.unpack_from(self._buffer, 0)
+            length, *_ = HEADER.unpack_from(self._buffer, 0)
             if length > self.max_frame:
                 self._refuse(f"a frame of {length} bytes")
             end = HEADER.size + length

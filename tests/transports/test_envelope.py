@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import get_args
@@ -20,8 +21,11 @@ def fields(kind: type[envelope.Envelope]) -> str:
     """As a row of the table has them."""
     written = []
     for field in msgspec.structs.fields(kind):
-        default = {"()": "[]", "False": "false", "''": '""'}.get(repr(field.default))
-        written.append(field.name if default is None else f"{field.name}={default}")
+        if field.required:
+            written.append(field.name)
+        else:
+            # As JSON has it; a tuple is an array.
+            written.append(f"{field.name}={json.dumps(field.default)}")
     return ", ".join(written)
 
 

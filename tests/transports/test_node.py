@@ -23,8 +23,9 @@ from actors import (
     NodeDown,
     Terminated,
 )
+from tests.actors.kit import Doer
 from tests.transports.kit import Do, Get, Remote, Through, Wires, cluster
-from transports import NotEncodable
+from transports import MemoryNetwork, NotEncodable
 from transports.errors import RemoteFailure
 from transports.node import Limits, Node
 
@@ -318,17 +319,39 @@ async def test_stop_and_stopped_reach_the_other_node(autojump_clock: MockClock) 
         assert b.ledger.handled == 10
 
 
-async def test_leaving_a_system_says_goodbye_at_once(autojump_clock: MockClock) -> None:
+@pytest.mark.parametrize("calls", [True, False])
+async def test_leaving_a_system_says_goodbye_and_the_peer_knows_at_once(
+    autojump_clock: MockClock, calls: bool
+) -> None:
+    """Also one that only waits to be called."""
     wires = Wires()
-    async with ActorSystem("a", transport=Node(wires.endpoint("a"), peers=["b"])) as a:
-        async with ActorSystem("b", transport=Node(wires.endpoint("b"), peers=["a"])) as b:
+    node = Node(wires.endpoint("a"), peers=["b"] if calls else [])
+    async with ActorSystem("a", transport=node) as a:
+        there = Node(wires.endpoint("b"), peers=["a"], spawnable=[Remote])
+        async with ActorSystem("b", transport=there) as b:
             b.spawn(Remote, name="there")
             ref = a.at("actor://b/there")
+            await trio.sleep(1)
             await ref.ask(Get())
+            assert node.directory.takes == {"b": ("Remote",)}
             begin = trio.current_time()
         # Neither the one that leaves waits, nor the one that is left behind.
         assert trio.current_time() - begin < 0.1
+        await trio.sleep(0.1)
+        assert node.directory.takes == {}
         with pytest.raises(ActorStopped):
             await ref.ask(Get(), timeout=None)
         # It might have come back.
         assert trio.current_time() - begin < 11
+
+
+async def test_a_system_that_crashes_ends_its_node(autojump_clock: MockClock) -> None:
+    def interrupt(_: Actor) -> None:
+        raise KeyboardInterrupt
+
+    network = MemoryNetwork()
+    with pytest.raises(BaseExceptionGroup) as caught, trio.fail_after(60):
+        async with ActorSystem("a", transport=Node(network.endpoint("a"), peers=["b"])) as system:
+            system.spawn(Doer).tell(interrupt)
+            await trio.sleep_forever()
+    assert caught.group_contains(KeyboardInterrupt)

@@ -620,7 +620,7 @@ sources = folder / "sources"
 sources.mkdir()
 (sources / "good.py").write_text("import os\\n\\n\\ndef f(): return os.name\\n")
 (sources / "bad.py").write_text("def (")
-options = code_index.Options(str(sources), workers=2, snapshot=True)
+options = code_index.Options(str(sources), indexers=2, snapshot=True)
 indexed, snapshot = trio.run(code_index.index_folder, options)
 assert (indexed.totals.files, len(indexed.totals.problems)) == (1, 1), indexed
 assert snapshot is not None

@@ -79,7 +79,7 @@ class World:
         if charged and not node.session.has_credit:
             return
         self.made += 1
-        payload = f"{node.name} {self.made}".encode()
+        payload = msgspec.msgpack.encode(f"{node.name} {self.made}")
         sequence = node.session.send(payload, charged)
         assert sequence == len(node.sent) + 1
         node.sent[sequence] = (payload, charged)
@@ -187,10 +187,11 @@ class World:
             self.cut(0)
             return
         for delivery in deliveries:
-            node.got.append(delivery.payload)
-            assert delivery.sequence == len(node.got)
-            node.waiting[delivery.sequence] = delivery.charged
-            self.delivered += 1
+            for sequence, payload in enumerate(delivery.payloads(), delivery.sequence):
+                node.got.append(payload)
+                assert sequence == len(node.got)
+                node.waiting[sequence] = delivery.charged
+                self.delivered += 1
         for sequence in node.session.acknowledged():
             assert sequence not in node.acknowledged
             node.acknowledged[sequence] = None

@@ -13,6 +13,7 @@ import click
 from transports.cli import running
 from transports.cli.node import NodeOptions
 from transports.cli.target import Kind, find_target
+from transports.node import Limits
 
 ELSEWHERE: Final = {
     "ask": ("transports.cli.messages", "ask"),
@@ -73,6 +74,12 @@ FILE: Final = click.Path(dir_okay=False, path_type=Path)
 @click.option("--tls-cert", type=FILE, help="The certificate of this node.")
 @click.option("--tls-key", type=FILE, help="Its key.")
 @click.option("--tls-ca", type=FILE, help="Who has signed the certificates of all nodes.")
+@click.option(
+    "--lost-after",
+    type=click.FloatRange(0, 86_400, min_open=True),
+    metavar="SECONDS",
+    help=f"How long another node may be out of reach until it is lost; {Limits().lost_after:g}.",
+)
 @click.option("--history", type=FILE, help="Record asks and sends there, as lines of JSON.")
 @click.option("--control", type=FILE, help="The path of the control socket.")
 @click.option(

@@ -13,7 +13,7 @@ from actors import ActorError
 from actors.address import check_name
 from transports.cli.exit_codes import ExitCode, Failed
 from transports.errors import CannotListen
-from transports.node import Node
+from transports.node import Limits, Node
 from transports.tcp import Tcp
 from transports.tls import Tls
 from transports.unix import Unix
@@ -31,6 +31,7 @@ class NodeOptions:
     tls_cert: Path | None = None
     tls_key: Path | None = None
     tls_ca: Path | None = None
+    lost_after: float | None = None
     history: Path | None = None
     control: Path | None = None
     grace: float | None = None
@@ -71,7 +72,10 @@ def make_transport(options: NodeOptions) -> Node | None:
     if options.listen is None and not options.join:
         if secret is not None or tls is not None:
             raise click.UsageError("--secret-file and --tls-... need --listen or --join")
-        return None
+        if options.lost_after is not None:
+            raise click.UsageError("--lost-after needs --listen or --join")
+        # One without a place is for workers alone.
+        return Unix() if options.workers else None
     addresses = [*([options.listen] if options.listen else []), *options.join]
     on_unix = [is_path(address) for address in addresses]
     if len(dict.fromkeys(on_unix)) > 1:
@@ -79,12 +83,13 @@ def make_transport(options: NodeOptions) -> Node | None:
             "--listen and --join are all paths of unix sockets, or all HOST:PORT: "
             + ", ".join(addresses)
         )
+    limits = None if options.lost_after is None else Limits(lost_after=options.lost_after)
     try:
         if not on_unix[0]:
-            return Tcp(options.listen, peers=options.join, secret=secret, tls=tls)
+            return Tcp(options.listen, peers=options.join, secret=secret, tls=tls, limits=limits)
         if tls is not None:
             raise click.UsageError("--tls-... is for HOST:PORT: a unix socket is this user's alone")
-        return Unix(options.listen, peers=options.join, secret=secret)
+        return Unix(options.listen, peers=options.join, secret=secret, limits=limits)
     except CannotListen as error:
         raise Failed(str(error), ExitCode.TAKEN) from error
     except (ValueError, TypeError) as error:

@@ -14,6 +14,9 @@ import trio
 
 from actors import Actor, ActorSystem
 from actors import run as run_main
+from actors.address import Address
+from actors.cell import Cell
+from actors.states import STARTING
 from transports.cli.exit_codes import ExitCode, Failed
 from transports.cli.node import NodeOptions, check_node_name, make_transport
 from transports.cli.signals import stop_signals
@@ -21,6 +24,7 @@ from transports.cli.target import Target
 from transports.cli.workers import start_workers
 from transports.control import Control, NodeRuns, Place, claim, place_of, serve
 from transports.history import recording
+from transports.inspector import address_of
 
 GRACE: Final = 10.0
 """Seconds, if `--grace` is not given."""
@@ -87,6 +91,8 @@ class _Run:
         self._everything = trio.CancelScope()
         self._body = trio.CancelScope()
         self._is_ready = False
+        self._stops_when_ready = False
+        self._find: Callable[[], Cell | None] = lambda: None
 
     async def run(self) -> ExitCode:
         """Run it; how it ended."""
@@ -135,14 +141,19 @@ class _Run:
                 await self._target.value(system, *self._args)
             return
         actor: type[Actor] = self._target.value
-        ref = await system.start(actor, *self._args, name=actor.__name__.lower())
+        name = actor.__name__.lower()
+        # A signal may come when it has started, and before `start` has returned its ref.
+        self._find = lambda: system._find(Address("actor", system.name, name))
+        ref = await system.start(actor, *self._args, name=name)
         self._say_ready(system, control)
+        if self._stops_when_ready:
+            self._body.cancel()
         await ref.stopped()
 
     def _say_ready(self, system: ActorSystem, control: Control) -> None:
         self._is_ready = True
         control.set_ready()
-        address: str | None = getattr(system._transport, "address", None)
+        address = address_of(system)
         line = f"ready: actor://{system.name}" + (f" at {address}" if address else "")
         if self._options.as_json:
             ready = {"ready": f"actor://{system.name}", "address": address}
@@ -151,7 +162,13 @@ class _Run:
 
     def _stop(self) -> None:
         """The first signal: in good order, unless there is nothing yet to be ended so."""
-        (self._body if self._is_ready else self._everything).cancel()
+        if self._is_ready:
+            self._body.cancel()
+        elif (cell := self._find()) is not None and cell._state is not STARTING:
+            # It handles messages already; only this run has not been told yet.
+            self._stops_when_ready = True
+        else:
+            self._everything.cancel()
 
 
 def _check_arguments(target: Target, args: tuple[str, ...]) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
-from typing import Any
 
 import click
 
 from actors import Actor, ActorSystem
+from supervision.processes import WorkerProcesses
 from transports.cli.target import Target
 
 
@@ -17,7 +17,7 @@ async def start_workers(system: ActorSystem, count: int, target: Target) -> None
     """Start so many worker processes, which take the actors that the target's module allows.
 
     Raises:
-        click.ClickException: the module has none, or there are no worker processes.
+        click.ClickException: the module has none.
     """
     actors = spawnable_actors(target.module_name)
     if not actors:
@@ -25,11 +25,7 @@ async def start_workers(system: ActorSystem, count: int, target: Target) -> None
             f"--workers: {target.module_name!r} has no actor class for them: "
             "define one, or say `spawnable = [...]`"
         )
-    try:
-        processes: Any = importlib.import_module("supervision.processes")
-    except ImportError as error:
-        raise click.ClickException(f"this version has no worker processes: {error}") from error
-    recipe = functools.partial(processes.WorkerProcesses, count, actors=actors)
+    recipe = functools.partial(WorkerProcesses, count, actors=actors, modules=[target.module_name])
     await system.start(recipe, name="workers")
 
 

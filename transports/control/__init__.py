@@ -1,7 +1,7 @@
 """The control socket of a running node: who may look at it and talk to it from a shell.
 
 `protocol` says what the lines are (no I/O), `places` where the sockets are, `server` and `commands`
-what a node does, `client` how a program talks to it, `report` what nodes tell of themselves.
+what a node does, `client` how a program talks to it.
 `trouper run` serves one; another program does by `async with serve(system): ...`.
 """
 

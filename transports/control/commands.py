@@ -29,8 +29,8 @@ from actors.address import Address
 from actors.observation import Observation
 from transports.control import protocol
 from transports.control.protocol import Code
-from transports.control.report import SERVICE, Inspect, Report, report_actor, report_node
 from transports.errors import DecodeError, NotEncodable
+from transports.inspector import SERVICE, Inspect, Report, report_actor, report_node
 from transports.json_form import JsonForm, NoSuchMessage
 
 BUFFERED: Final = 1_000

@@ -10,12 +10,11 @@ from typing import Any, Final
 import trio
 
 from actors import ActorSystem
-from actors.observation import Observation
 from transports.control import protocol
 from transports.control.commands import Commands, Failed
 from transports.control.places import Place, bind, claim, place_of
 from transports.control.protocol import BadRequest, Code
-from transports.control.report import SERVICE, Inspector
+from transports.inspector import inspected
 
 log = logging.getLogger("transports")
 
@@ -36,11 +35,9 @@ class Control:
 
     def __init__(self, system: ActorSystem, place: Place) -> None:
         self.place = place
-        self._observation = Observation(system)
+        self._observation = inspected(system)
         self._commands = Commands(system, self._observation)
         self._connections = 0
-        inspector = system.spawn(Inspector, self._observation)
-        system.register(SERVICE, inspector)
 
     def set_ready(self) -> None:
         """Say that the program is ready: whoever waits for that goes on."""

@@ -14,9 +14,11 @@ import trio
 from actors import Actor, ActorSystem
 from supervision.processes.reports import FD_VARIABLE, READY, encode_record
 from supervision.processes.worker_process import WORKER
+from transports.endpoint import Peer
+from transports.inspector import inspected
 from transports.unix import Unix
 from transports.worker.host import remove_folder
-from transports.worker.orphan import watch_parent
+from transports.worker.orphan import ParentWatch
 from transports.worker.settings import Settings, import_actors
 
 log = logging.getLogger("transports")
@@ -89,25 +91,30 @@ def main() -> None:
     os.set_inheritable(reports, False)
     pipe = take_stdin()
     settings = Settings.decode(read_line(pipe))
-    watch_parent(pipe, ORPHAN_GRACE, lambda: remove_folder(settings.folder))
+    watch = ParentWatch(pipe, ORPHAN_GRACE, lambda: remove_folder(settings.folder))
     logging.getLogger().addHandler(ReportHandler(reports))
     for name, level in settings.levels.items():
         logging.getLogger(name).setLevel(level)
     sys.path[:] = settings.path
     for module in settings.modules:
         importlib.import_module(module)
-    transport = Unix(
-        os.path.join(settings.folder, settings.sockets[settings.node]),
-        peers=[
-            f"{name}@{os.path.join(settings.folder, socket)}"
-            for name, socket in settings.sockets.items()
-            if name != settings.node
-        ],
+    transport = make_transport(settings)
+    trio.run(serve, settings, transport, reports)
+    watch.end()
+
+
+def make_transport(settings: Settings) -> Unix:
+    """What connects this process with its parent and with the other workers."""
+    where = {name: os.path.join(settings.folder, file) for name, file in settings.sockets.items()}
+    mine = where.pop(settings.node)
+    return Unix(
+        mine,
+        # (The parent does not call: so it is not waited for, in case it does.)
+        peers=[Peer(name, path, calls=name != settings.parent) for name, path in where.items()],
         secret=bytes.fromhex(settings.secret),
         limits=settings.node_limits,
         spawnable=import_actors(settings.actors),
     )
-    trio.run(serve, settings, transport, reports)
 
 
 async def serve(settings: Settings, transport: Unix, reports: int) -> None:
@@ -117,8 +124,14 @@ async def serve(settings: Settings, transport: Unix, reports: int) -> None:
             settings.node, transport=transport, stop_within=settings.grace * 0.75
         ) as system:
             await system.start(Worker, name=WORKER)
-            write_all(reports, READY)
-            await anext(signals)
+            # `trouper top` shows what a worker does, by way of its parent.
+            observation = inspected(system)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(observation.run)
+                observation.ready = True
+                write_all(reports, READY)
+                await anext(signals)
+                nursery.cancel_scope.cancel()
 
 
 if __name__ == "__main__":

@@ -7,10 +7,11 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from actors import Actor, ActorSystem, Mailbox, Request, message
+from actors.observation import Observation
 from transports.node import Node
 
 if TYPE_CHECKING:
-    from actors.observation import Observation, Observed
+    from actors.observation import Observed
 
 MOST: Final = 10_000
 """Actors in one report."""
@@ -104,6 +105,13 @@ class Inspector(Actor):
         return Report(node, actors, max(0, node.actors - len(actors)))
 
 
+def inspected(system: ActorSystem) -> Observation:
+    """Let peers see this system: spawn an inspector. The observation still has to be `run`."""
+    observation = Observation(system)
+    system.register(SERVICE, system.spawn(Inspector, observation))
+    return observation
+
+
 def report_node(system: ActorSystem, *, ready: bool) -> NodeReport:
     """What a system says of itself now."""
     ledger = system.ledger
@@ -112,7 +120,7 @@ def report_node(system: ActorSystem, *, ready: bool) -> NodeReport:
     return NodeReport(
         system.name,
         os.getpid(),
-        getattr(transport, "address", None),
+        address_of(system),
         getattr(transport, "incarnation", None),
         sum(1 for _ in system._cells()),
         ready,
@@ -125,6 +133,12 @@ def report_node(system: ActorSystem, *, ready: bool) -> NodeReport:
         ledger.missing,
         tuple(PeerReport(link.peer, link.session.state.value) for link in links),
     )
+
+
+def address_of(system: ActorSystem) -> str | None:
+    """Where other nodes call this one; None: nowhere."""
+    address: str = getattr(system._transport, "address", "")
+    return address if "@" in address else None
 
 
 def report_actor(observed: Observed) -> ActorReport:
