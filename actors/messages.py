@@ -8,6 +8,7 @@ import types
 import typing
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
 from typing import Any, Final, Generic, TypeVar, dataclass_transform, overload
+from weakref import WeakKeyDictionary
 
 import attrs
 import msgspec
@@ -108,6 +109,19 @@ def reply_type(cls: type) -> Any:
 
     That is: no Request, a type variable, or a name that its module does not know.
     """
+    found = _replies.get(cls)
+    if found is None:
+        found = _declared_reply(cls)
+        if found is not Any:
+            # (Any may be for a name that the module will know later.)
+            _replies[cls] = found
+    return found
+
+
+_replies: Final[WeakKeyDictionary[type, Any]] = WeakKeyDictionary()
+
+
+def _declared_reply(cls: type) -> Any:
     for base in cls.__mro__:
         for declared in base.__dict__.get("__orig_bases__", ()):
             if typing.get_origin(declared) is Request:

@@ -226,7 +226,7 @@ class Codec:
         """What precedes a body of that size in a value; b"": it is not to be had so easily."""
         whole = len(known.header) + size
         # (Of 1, 2, 4, 8 and 16 bytes msgpack has extensions of their own.)
-        if not 16 < whole < 256 or size > self._max_size:
+        if whole in {1, 2, 4, 8, 16} or whole > 255 or size > self._max_size:
             return b""
         head = known.heads[size] = bytes([EXTENSION, whole, MESSAGE]) + known.header
         return head

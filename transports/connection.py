@@ -61,12 +61,21 @@ class Frames:
         """
         if not self._read:
             try:
-                data = await self.stream.receive_some(READ_AT_ONCE)
+                if self.is_direct:
+                    # As `receive_some`, without its layers; mostly there is nothing yet.
+                    file = self.stream.socket  # type: ignore[attr-defined]
+                    await trio.lowlevel.wait_readable(file)
+                    # Its number again: closed meanwhile, it may be another file's by now.
+                    data = os.read(file.fileno(), READ_AT_ONCE)
+                else:
+                    data = bytes(await self.stream.receive_some(READ_AT_ONCE))
+            except BlockingIOError:
+                return []
             except _ENDED as error:
                 raise Broken(_text(error)) from error
             if not data:
                 raise Broken("the peer has closed it")
-            self._read = self._decoder.feed(bytes(data))
+            self._read = self._decoder.feed(data)
         taken, self._read = self._read, []
         return taken
 

@@ -236,18 +236,12 @@ encode = _encoder.encode
 
 
 #: What precedes a body of so many bytes.
-_BIN_8: Final = tuple(bytes([0xC4, size]) for size in range(256))
+BIN_8: Final = tuple(bytes([0xC4, size]) for size in range(256))
 
 
 def tell_head(path: str) -> bytes:
-    """What all Tells for one actor begin with; see `tell`."""
-    return encode(Tell(path, b"")).removesuffix(_BIN_8[0])
-
-
-def tell(head: bytes, path: str, body: bytes) -> bytes:
-    """`encode(Tell(path, body))`, at a third of the cost."""
-    size = len(body)
-    return head + _BIN_8[size] + body if size < 256 else encode(Tell(path, body))
+    """What all Tells for one actor begin with; then comes one of BIN_8, and the body."""
+    return encode(Tell(path, b"")).removesuffix(BIN_8[0])
 
 
 def decode(payload: bytes) -> Any:

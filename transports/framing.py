@@ -60,10 +60,13 @@ class FrameDecoder:
         """
         if self._broken is not None:
             raise self._broken
-        self._buffer += data
+        # Mostly nothing is left of the piece before, and nothing has to be copied.
+        buffer: bytes | bytearray = data
+        if self._buffer:
+            self._buffer += data
+            buffer = self._buffer
         payloads = []
         start = 0
-        buffer = self._buffer
         while len(buffer) - start >= HEADER.size:
             length, check, checksum = HEADER.unpack_from(buffer, start)
             if zlib.crc32(buffer[start : start + LENGTH.size]) != check:
@@ -78,8 +81,11 @@ class FrameDecoder:
                 self._refuse("the checksum of a frame is wrong")
             payloads.append(payload)
             start = end
-        if start:
-            del buffer[:start]
+        if buffer is not self._buffer:
+            if start < len(buffer):
+                self._buffer += buffer[start:]
+        elif start:
+            del self._buffer[:start]
         return payloads
 
     def _refuse(self, why: str) -> None:

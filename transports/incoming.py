@@ -286,7 +286,7 @@ class Incoming:
             or cell._traits.cls.mailbox.overflow != "reject"
         ):
             if item.__class__ is Ask:
-                cell._put_ask(item)  # type: ignore[arg-type]
+                cell._put_ask(item)
             else:
                 cell.tell(item)
             return True

@@ -75,6 +75,7 @@ class Link:
         now = self.node.dispatcher.timers.clock()
         session = self.session
         self.outgoing.unwritten = 0
+        self.outgoing.commit()
         written = session.outgoing(now)
         if written and not connection.write_now(written):
             self._direct = None
@@ -253,6 +254,7 @@ class Link:
                 self._reading = False
             if session.peer_closing and session.may_send:
                 # It is being left: with our own goodbye it knows that all of its own has arrived.
+                outgoing.commit()
                 session.close()
             self.write_now_if_urgent()
             if session.state is State.CLOSED:
@@ -265,6 +267,7 @@ class Link:
             self._check_current(scope)
             now = clock()
             self.outgoing.unwritten = 0
+            self.outgoing.commit()
             written = session.outgoing(now)
             if written or connection.unwritten:
                 await connection.write(written)

@@ -90,6 +90,28 @@ class Outbound:
         self.last = number = self.last + 1
         return number
 
+    def send_run(self, payloads: list[bytes]) -> int:
+        """Queue small charged messages; the sequence of the first.
+
+        Raises:
+            WindowFull: there is less credit.
+        """
+        count = len(payloads)
+        if self.charged + count > self.window:
+            raise WindowFull(self.window)
+        first = self.last + 1
+        size = sum(map(len, payloads))
+        if self._run or count > MOST_IN_BATCH or size > self._most:
+            for payload in payloads:
+                self.send(payload, True)
+            return first
+        self.charged += count
+        self._run = payloads
+        self._run_charged = True
+        self._run_size = size
+        self.last += count
+        return first
+
     def _end_run(self) -> None:
         """Make a frame of the last ones."""
         run = self._run

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 AT_ONCE: Final = 64
 """Messages that are written without waiting for more."""
+MOST_IN_RUN: Final = 1 << 10
+"""Bytes of a message that is gathered with others before the session has it."""
 
 
 class Outgoing:
@@ -65,6 +67,7 @@ class Outgoing:
         self.peer = peer
         self.session = session
         self._counters = node.dispatcher.counters
+        self._encode = node.codec.encode_value
         self.per_target = per_target
         self._wake = wake
         self.write_now = write_now
@@ -74,6 +77,10 @@ class Outgoing:
         self._doors: dict[str, tuple[ActorRef, OrderedDict[Any, bytes]]] = {}
         self._queue: deque[tuple[bytes, Sent | None]] = deque()
         self._sent: dict[int, Sent] = {}
+        # What was told since the session was last looked at, and how many more may be.
+        self._run: list[bytes] = []
+        self._told: list[Sent] = []
+        self._left = 0
         self._asks: dict[int, Ask] = {}
         self._numbers: dict[Ask, int] = {}
         self._last = 0
@@ -92,28 +99,48 @@ class Outgoing:
         Raises:
             NotEncodable: it is none that can be sent.
         """
-        payload = ref.encode_tell(self.node.codec.encode_value(message))
+        body = self._encode(message)
         target = ref.text
-        # What follows is _has_room and _post, without the calls.
         on_the_way = self._on_the_way
         count = on_the_way.get(target, 0)
-        if self._doors or self._queue or count >= self.per_target or self.session.credit < 1:
-            if not self._has_room(target):
-                return False
-            self._post(payload, Sent(target, ref, message))
-            return True
+        if self._left <= 0 or count >= self.per_target or self._doors or len(body) > MOST_IN_RUN:
+            return self._tell_alone(ref, body, message)
+        self._left -= 1
         on_the_way[target] = count + 1
         counters = self._counters
         counters.at_the_door += 1
         counters.outbox += 1
-        self._sent[self.session.send(payload)] = Sent(target, ref, message, None, True)
-        self.unwritten = unwritten = self.unwritten + 1
-        if unwritten == 1:
+        run = self._run
+        run.append(ref.encode_tell(body))
+        self._told.append(Sent(target, ref, message))
+        if len(run) == 1:
             self._wake()
-        elif unwritten >= AT_ONCE:
-            self.unwritten = 1
-            self.write_now()
         return True
+
+    def _tell_alone(self, ref: RemoteRef, body: bytes, message: object) -> bool:
+        """As `tell`, looking at everything; and whether those behind it need not."""
+        if self._run:
+            self.write_now()
+            self.commit()
+        if not self._has_room(ref.text):
+            return False
+        self._post(ref.encode_tell(body), Sent(ref.text, ref, message))
+        if not self._queue:
+            self._left = min(self.session.credit, AT_ONCE)
+        return True
+
+    def commit(self) -> None:
+        """Hand to the session what `tell` has gathered, which cost a session's call each."""
+        self._left = 0
+        run, told = self._run, self._told
+        if not run:
+            return
+        self._run, self._told = [], []
+        if self.session.credit < len(run):
+            self._queue.extend(zip(run, told, strict=True))
+            return
+        first = self.session.send_run(run)
+        self._sent.update(enumerate(told, first))
 
     def publish(self, ref: ActorRef, topic: str, body: bytes, message: object) -> bool:
         """Send what is published to a topic, once for all its subscribers there."""
@@ -156,10 +183,7 @@ class Outgoing:
         return self._on_the_way.get(str(ref), 0)
 
     def _has_room(self, target: str) -> bool:
-        if (
-            self._on_the_way.get(target, 0) >= self.per_target
-            or len(self._queue) >= self._capacity
-        ):
+        if self._on_the_way.get(target, 0) >= self.per_target or len(self._queue) >= self._capacity:
             return False
         waiting = self._doors.get(target) if self._doors else None
         return waiting is None or not waiting[1]
@@ -181,17 +205,17 @@ class Outgoing:
             asked = envelope.Streamed(number, ref.address.path, channel.size, asker, body)
         else:
             asked = envelope.Asked(number, ref.address.path, remaining, asker, body)
-        self._post(envelope.encode(asked), Sent(str(ref), ref, ask.message, ask))
-        if len(self._asks) == 1:
-            # Nobody else waits, with whose asks it could be joined.
-            self.write_now()
+        # If nobody else waits, there are no others with which it could be joined.
+        at_once = len(self._asks) == 1
+        self._post(envelope.encode(asked), Sent(ref.text, ref, ask.message, ask), at_once)
 
-    def _post(self, payload: bytes, sent: Sent) -> None:
+    def _post(self, payload: bytes, sent: Sent, at_once: bool = False) -> None:
         counters = self.node.dispatcher.counters
         counters.at_the_door += 1
         counters.outbox += 1
         target = sent.target
         self._on_the_way[target] = self._on_the_way.get(target, 0) + 1
+        self.commit()
         session = self.session
         if self._queue or session.credit < 1:
             self._queue.append((payload, sent))
@@ -201,11 +225,11 @@ class Outgoing:
         sent.written = True
         self._sent[number] = sent
         self.unwritten += 1
-        if self.unwritten == 1:
-            self._wake()
-        elif self.unwritten >= AT_ONCE:
+        if at_once or self.unwritten >= AT_ONCE:
             self.unwritten = 1
             self.write_now()
+        elif self.unwritten == 1:
+            self._wake()
 
     def next_number(self) -> int:
         """For what the peer is to answer."""
@@ -219,6 +243,7 @@ class Outgoing:
         """
         if not self.session.may_send:
             return
+        self.commit()
         payload = envelope.encode(message)
         if in_order and self._queue:
             self._queue.append((payload, None))
@@ -228,6 +253,7 @@ class Outgoing:
 
     def flush(self) -> None:
         """Hand to the session what its window has room for."""
+        self.commit()
         session = self.session
         while self._queue and (
             session.credit > 0 or (session.may_send and self._queue[0][1] is None)
@@ -251,13 +277,22 @@ class Outgoing:
     def acknowledged(self) -> None:
         """The peer has accepted messages: they are in their mailboxes there."""
         counters = self.node.dispatcher.counters
-        numbers = self.session.acknowledged()
-        done = 0
-        for number in numbers:
-            sent = self._sent.pop(number, None)
-            if sent is not None:
-                done += 1
-                self._forget(sent)
+        take = self._sent.pop
+        done = of_one = 0
+        target = ""
+        for number in self.session.acknowledged():
+            sent = take(number, None)
+            if sent is None:
+                continue
+            done += 1
+            if sent.target is target:
+                of_one += 1
+                continue
+            if of_one:
+                self._forget(target, of_one)
+            target, of_one = sent.target, 1
+        if of_one:
+            self._forget(target, of_one)
         counters.outbox -= done
         counters.delivered += done
         if self._queue or self._leaving:
@@ -265,9 +300,8 @@ class Outgoing:
         if self._doors:
             self._open_doors()
 
-    def _forget(self, sent: Sent) -> None:
-        target = sent.target
-        left = self._on_the_way[target] - 1
+    def _forget(self, target: str, count: int = 1) -> None:
+        left = self._on_the_way[target] - count
         if left:
             self._on_the_way[target] = left
         else:
@@ -403,7 +437,7 @@ class Outgoing:
                 del self._queue[place]
                 counters.outbox -= 1
                 counters.expired += 1
-                self._forget(sent)
+                self._forget(sent.target)
                 self._open_doors()
                 return
         self.control(envelope.Cancelled(number))
@@ -473,8 +507,10 @@ class Outgoing:
         """
         counters = self.node.dispatcher.counters
         letters = self.node.dispatcher.dead_letters
-        left = [*self._sent.values(), *(sent for _, sent in self._queue if sent is not None)]
+        queued = (sent for _, sent in self._queue if sent is not None)
+        left = [*self._sent.values(), *self._told, *queued]
         self._sent.clear()
+        self._run, self._told, self._left = [], [], 0
         self._queue.clear()
         self._on_the_way.clear()
         for sent in left:

@@ -8,6 +8,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 import trio
+from trio.lowlevel import current_task
 
 from actors import (
     ActorRef,
@@ -19,6 +20,7 @@ from actors import (
     SystemClosed,
     Terminated,
 )
+from actors._trio_private import may_be_cancelled
 from actors.address import Address
 from actors.ask import Ask
 from actors.threads import current_thread
@@ -26,6 +28,7 @@ from actors.timers import check_seconds
 from actors.waiting import PENDING, Waiter
 from actors.watching import notify, take_back
 from transports import envelope
+from transports.envelope import BIN_8
 from transports.errors import NotEncodable
 from transports.streaming import open_channel
 
@@ -58,12 +61,13 @@ class RemoteRef(ActorRef):
     Links (`context.link`) reach actors of the same node only.
     """
 
-    __slots__ = ("__weakref__", "_address", "_node", "_rare", "_tell_head", "text")
+    __slots__ = ("__weakref__", "_address", "_node", "_rare", "_tell_head", "peer", "text")
 
     def __init__(self, node: Node, address: Address) -> None:
         self._node = node
         self._address = address
         self.text = str(address)
+        self.peer = address.node
         self._tell_head: bytes | None = None
         # Under this name the search of cycles, and a watcher that ends, look for it.
         self._rare: Watchers | None = None
@@ -77,10 +81,14 @@ class RemoteRef(ActorRef):
 
     def encode_tell(self, body: bytes) -> bytes:
         """The envelope of a message for this actor."""
+        size = len(body)
+        if size > 255:
+            return envelope.encode(envelope.Tell(self._address.path, body))
         head = self._tell_head
         if head is None:
             head = self._tell_head = envelope.tell_head(self._address.path)
-        return envelope.tell(head, self._address.path, body)
+        # As that, at a third of the cost.
+        return head + BIN_8[size] + body
 
     def tell(self, message: object) -> None:
         node = self._node
@@ -98,8 +106,9 @@ class RemoteRef(ActorRef):
         node = self._node
         if current_thread() != node.dispatcher.thread:
             node.dispatcher.refuse_thread("send")
-        await trio.lowlevel.checkpoint_if_cancelled()
-        link = node.link(self._address.node)
+        if may_be_cancelled(current_task()):
+            await trio.lowlevel.checkpoint_if_cancelled()
+        link = node.link(self.peer)
         if link is None:
             node.no_such_node(self, message)
         elif not link.tell(self, message):

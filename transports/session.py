@@ -241,6 +241,7 @@ class Session:
         self._detector.begin(now)
         self._ping_at = now + self._heartbeat
         self._pong = None
+        self._ack_at = inf
 
     def disconnected(self) -> None:
         """The connection is gone, or none came of an attempt."""
@@ -296,6 +297,16 @@ class Session:
             raise ValueError(f"{len(payload)} bytes do not fit into a frame of {self._max_frame}")
         return self._out.send(payload, charged)
 
+    def send_run(self, payloads: list[bytes]) -> int:
+        """`send` charged messages, not more than there is credit for; the first one's sequence.
+
+        Raises:
+            WindowFull, WrongState: as `send`. Each is to be small.
+        """
+        if not self.may_send:
+            raise WrongState("closing" if self._takes else self._state.value, Event.SEND.value)
+        return self._out.send_run(payloads)
+
     def acknowledged(self) -> list[int]:
         """The sequences that the peer has accepted since the last call, in the order it said so."""
         return self._out.acknowledged()
@@ -339,14 +350,12 @@ class Session:
             return inf
         if self.is_urgent:
             return now
-        return min(self._out.resend_at, self._ping_at, self._ack_at)
+        return min(self._out.resend_at, self._ping_at, self._ack_at if self._in.due else inf)
 
     @property
     def is_urgent(self) -> bool:
         """Whether there is something to write that can wait for nothing."""
-        return (
-            self._in.urgent or self._out.due or self._pong is not None or bool(self._close_due)
-        )
+        return self._in.urgent or self._out.due or self._pong is not None or bool(self._close_due)
 
     @property
     def silent_at(self) -> float:

@@ -12,7 +12,7 @@ from time import perf_counter
 
 import trio
 
-from actors import ActorRef, ActorSystem, TopicRef
+from actors import ActorSystem, TopicRef
 from benchmarks.far import COUNT, ECHO, READ_AT_ONCE, Blob, Frames, HowMany, both, frame
 from benchmarks.harness import Result, sample
 from benchmarks.workloads import routing

@@ -60,7 +60,8 @@ async def test_frames_out_of_order_are_put_in_order(kind: str, tmp_path: Path) -
         proxy = net.proxy("a", "b")
         proxy.reorder = True
         await exchange(a.at("actor://b/actor"), b.at("actor://a/actor"), count=40)
-        assert proxy.reordered > 5
+        # (Of messages that are sent at once, several are one frame.)
+        assert proxy.reordered > 1
         assert proxy.connections == 1
 
 

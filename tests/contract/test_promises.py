@@ -334,7 +334,7 @@ async def test_a_peer_that_leaves_and_starts_again_is_another_one(
         ref = b.at("actor://a/actor")
         for start in range(3):
             async with net.node("a", "b"):
-                b.spawn(Watcher, ref, send)
+                await b.start(Watcher, ref, send)
                 await ref.send(Do("note", start))
                 assert await ref.ask(Get()) == [start]
             assert await heard.receive() is ExitReason.SHUTDOWN

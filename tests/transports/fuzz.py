@@ -19,6 +19,7 @@ from transports.errors import DecodeError
 from transports.frames import Ack, Hello, Reason, Refuse
 from transports.framing import FrameDecoder, encode_frame
 from transports.handshake import Agreed, Handshake
+from transports.inbound import Delivery
 from transports.introduction import PROVE, Introduced, Introduction, Role, decode_introduce, prefix
 from transports.session import Session
 
@@ -73,6 +74,8 @@ CORPUS: Final[tuple[bytes, ...]] = (
     bytes([PROVE]) + bytes(32),
     frames.encode_refuse(Refuse(Reason.FENCED, "over")),
     frames.DATA_HEADER.pack(frames.DATA, 1, 1) + b"payload",
+    frames.encode_batch(True, 1, [envelope.encode(each) for each in ENVELOPES[:2]]),
+    frames.encode_batch(False, 1, [b"\xc0", b"\x01", b"\xa1x"]),
     frames.encode_ack(Ack(False, 3, 1, ((3, 3),))),
     frames.encode_ack(Ack(True, 2, 2)),
     frames.encode_number(frames.PING, 1),
@@ -98,6 +101,7 @@ DECODERS: Final[tuple[Callable[[bytes], Any], ...]] = (
     frames.decode_welcome,
     frames.decode_refuse,
     frames.decode_data,
+    frames.decode_batch,
     frames.decode_ack,
     frames.decode_number,
     CODEC.decode,
@@ -106,6 +110,8 @@ DECODERS: Final[tuple[Callable[[bytes], Any], ...]] = (
     functools.partial(CODEC.decode_value, kind=Order | Item),
     functools.partial(CODEC.decode_value, kind=tuple[Private, ...]),
     envelope.decode,
+    functools.partial(envelope.decode_many, count=2),
+    lambda data: Delivery(1, data, True, 2).payloads(),
 )
 
 
@@ -157,7 +163,7 @@ def _session(pieces: list[bytes]) -> None:
     session = Session(8, max_frame=4096)
     session.connected(Agreed(FAR, False, 0), 0.0)
     for _ in range(4):
-        session.send(b"to be acknowledged")
+        session.send(b"\xa3msg")
     session.outgoing(0.0)
     held = 0
     for turn, piece in enumerate(pieces):
@@ -169,10 +175,12 @@ def _session(pieces: list[bytes]) -> None:
             session.hello("near", 7)
             break
         for delivery in deliveries:
-            held += delivery.charged
+            held += delivery.charged * delivery.count
             if delivery.sequence % 2:
-                session.accepted(delivery.sequence)
-                held -= delivery.charged
+                session.accepted(delivery.sequence, delivery.count)
+                held -= delivery.charged * delivery.count
+            with suppress(DecodeError):
+                assert len(delivery.payloads()) == delivery.count
         session.outgoing(float(turn))
         session.wake_at(float(turn))
         session.acknowledged()

@@ -55,8 +55,8 @@ class Peer:
     def _take(self, payloads: list[bytes]) -> None:
         for payload in payloads:
             for delivery in self.session.received(payload, 0.0):
-                self.heard.append(envelope.decode(delivery.payload))
-                self.session.accepted(delivery.sequence)
+                self.heard.extend(envelope.decode(each) for each in delivery.payloads())
+                self.session.accepted(delivery.sequence, delivery.count)
 
     async def say(self, payload: bytes, charged: bool = False) -> None:
         self.session.send(payload, charged)

@@ -13,7 +13,7 @@ from transports import frames
 from transports.errors import DecodeError, WindowFull, WrongState
 from transports.frames import Ack, Hello
 from transports.handshake import Agreed
-from transports.session import TABLE, Delivery, Event, Session, State
+from transports.session import ACK_WITHIN, TABLE, Delivery, Event, Session, State
 
 FAR = Hello("far", 9, 1, 0, 0, 0, 4, 1 << 24)
 FRESH = Agreed(FAR, False, 0)
@@ -38,12 +38,16 @@ def connected(window: int = 4, **settings: Any) -> Session:
 
 
 def sent(count: int, now: float = 0.0) -> Session:
-    """A session that has written `count` messages."""
+    """A session that has written `count` messages, each by itself."""
     session = connected()
     for number in range(count):
         session.send(b"%d" % number)
-    session.outgoing(now)
+        session.outgoing(now)
     return session
+
+
+def batch(sequence: int, *payloads: bytes, charged: bool = True) -> bytes:
+    return frames.encode_batch(charged, sequence, payloads)
 
 
 def in_state(state: State) -> Session:
@@ -563,3 +567,92 @@ def test_a_peer_that_floods_is_answered_with_two_frames() -> None:
 def test_a_session_that_makes_no_sense_cannot_be_made(settings: dict[str, Any], what: str) -> None:
     with pytest.raises(ValueError, match=what):
         Session(**settings)
+
+
+# -- batches
+
+
+def test_what_is_sent_before_a_write_is_one_frame_in_runs_of_charged_and_not() -> None:
+    session = connected()
+    for payload, charged in ((b"1", True), (b"2", True), (b"3", False), (b"4", True), (b"5", True)):
+        session.send(payload, charged)
+    assert session.outgoing(0.0) == [
+        batch(1, b"1", b"2"),
+        data(3, b"3", False),
+        batch(4, b"4", b"5"),
+    ]
+
+
+def test_a_batch_is_delivered_as_one_and_counts_against_the_window_as_many() -> None:
+    session = connected(window=3)
+    (delivery,) = session.received(batch(1, b"1", b"2", b"3"), 0.0)
+    assert delivery.sequence == 1
+    assert delivery.payloads() == [b"1", b"2", b"3"]
+    with pytest.raises(DecodeError, match="message 5 is beyond the window"):
+        session.received(batch(4, b"4", b"5"), 0.0)
+    session.accepted(2)
+    session.accepted(1)
+    assert session.outgoing(0.0) == [ack(3, 2)]
+    assert len(session.received(batch(4, b"4", b"5"), 0.0)) == 1
+    session.accepted(3, 3)
+    assert session.outgoing(0.0) == [ack(5, 5)]
+
+
+def test_a_batch_that_comes_again_is_dropped_and_one_behind_a_gap_is_asked_for() -> None:
+    session = connected()
+    assert len(session.received(batch(1, b"1", b"2"), 0.0)) == 1
+    assert session.received(batch(1, b"1", b"2"), 0.0) == []
+    assert session.received(batch(4, b"4", b"5"), 0.0) == []
+    assert session.outgoing(0.0) == [ack(2, 0, resend=True)]
+
+
+def test_what_is_not_accepted_of_a_batch_is_lost_each_with_its_payload() -> None:
+    session = connected()
+    for payload in (b"1", b"2", b"3"):
+        session.send(payload)
+    session.outgoing(0.0)
+    session.received(ack(3, 0, (2, 2)), 0.0)
+    assert session.acknowledged() == [2]
+    session.send(b"4")
+    assert session.lost() == [(1, b"1", True), (3, b"3", True), (4, b"4", True)]
+
+
+@pytest.mark.parametrize(
+    ("frame", "why"),
+    [
+        (batch(1, b"1", b"2")[:12], "ends within its header"),
+        (batch(0, b"1", b"2"), "sequence 0"),
+        (batch(1, b"1"), "of 1"),
+        (batch(1, *(b"1" for _ in range(257))), "of 257"),
+        (batch((1 << 64) - 1, b"1", b"2"), "from 18446744073709551615 on"),
+        (bytes([frames.BATCH, 2]) + batch(1, b"1", b"2")[2:], "charged 2"),
+        (batch(1, b"1", b"2")[:10] + b"\x92" + batch(1, b"1", b"2")[11:], "array 146"),
+    ],
+)
+def test_a_batch_that_is_none_is_an_error(frame: bytes, why: str) -> None:
+    with pytest.raises(DecodeError, match=why):
+        connected().received(frame, 0.0)
+
+
+@pytest.mark.parametrize(
+    "payload", [b"\xdc\x00\x02\x01", b"\xdc\x00\x02\x01\x02\x03", b"\xdc\x00\x03123"]
+)
+def test_a_batch_of_another_number_of_payloads_is_an_error_when_it_is_taken_apart(
+    payload: bytes,
+) -> None:
+    with pytest.raises(DecodeError):
+        Delivery(1, payload, True, 2).payloads()
+
+
+def test_an_acknowledgement_may_wait_for_what_is_said_next_but_not_for_long() -> None:
+    session = connected()
+    session.received(data(1, b"1", False), 1.0)
+    session.accepted(1, lazily=True)
+    assert not session.is_urgent
+    assert session.wake_at(1.0) == 1.0 + ACK_WITHIN
+    session.send(b"2")
+    assert session.outgoing(1.0) == [ack(1, 1), data(1, b"2")]
+    session.received(data(2, b"3"), 2.0)
+    session.accepted(2)
+    assert session.is_urgent
+    assert session.wake_at(2.0) == 2.0

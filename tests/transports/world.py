@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from random import Random
 
+import msgspec
+
 from transports.errors import DecodeError
 from transports.handshake import Agreed, Handshake, Refused
 from transports.session import Session, State

@@ -106,6 +106,14 @@ class ObservedSession(Session):
             self._identities[number] = identity
         return number
 
+    def send_run(self, payloads: list[bytes]) -> int:
+        first = super().send_run(payloads)
+        for number, payload in enumerate(payloads, first):
+            identity = identity_of(payload)
+            if identity:
+                self._identities[number] = identity
+        return first
+
     def acknowledged(self) -> list[int]:
         numbers = super().acknowledged()
         for number in numbers:
