@@ -20,10 +20,10 @@ Limit = Callable[[int], float]
 class Result:
     """One row of the table: figures of one benchmark.
 
-    `figure` and `limit` are medians over the rounds, in `unit` ("/s" or " bytes"). `ratio` is what
-    `reach` is compared with: for a speed the median of the ratios of each round's pair, for a size
-    the figure itself. `low` and `high` are the extremes of those ratios, a measure of the
-    machine's noise.
+    `figure` and `limit` are medians over the rounds, in `unit` ("/s", " bytes" or " ms"). `ratio`
+    is what `reach` is compared with: for a speed or a time the median of the ratios of each round's
+    pair, for a size the figure itself. `low` and `high` are the extremes of those ratios, a measure
+    of the machine's noise.
     `reach` is None in a row that is for information only.
     """
 

@@ -28,14 +28,14 @@ def cells(row: Row) -> tuple[str, ...]:
 
 
 def _ratio(row: Result) -> tuple[str, str, str]:
+    sign = "<=" if row.better == "less" else ">="
     if row.limit is None:
-        sign = "<=" if row.better == "less" else ">="
         return "-", "-", "-" if row.reach is None else f"{sign} {quantity(row.reach, row.unit)}"
     digits = 3 if row.ratio < 0.1 else 2
     return (
         f"{row.ratio:.{digits}f}",
         f"{row.low:.{digits}f}-{row.high:.{digits}f}",
-        "-" if row.reach is None else f">= {row.reach:.2f}",
+        "-" if row.reach is None else f"{sign} {row.reach:.2f}",
     )
 
 

@@ -24,7 +24,8 @@ ACK: Final = 5
 PING: Final = 6
 PONG: Final = 7
 CLOSE: Final = 8
-BATCH: Final = 9
+#: 9 and 10 are those of `introduction`.
+BATCH: Final = 11
 
 MAGIC: Final = b"TRPR"
 VERSION: Final = 1
@@ -143,7 +144,7 @@ def kind(frame: bytes) -> int:
     """
     if not frame:
         raise DecodeError("$", "a frame without a kind")
-    if not HELLO <= frame[0] <= BATCH:
+    if not HELLO <= frame[0] <= CLOSE and frame[0] != BATCH:
         raise DecodeError("$", f"no frame is of kind {frame[0]}")
     return frame[0]
 

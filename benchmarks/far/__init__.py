@@ -6,6 +6,7 @@ ends with its standard input.
 """
 
 import contextlib
+import os
 import struct
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import trio
 
-from actors import Actor, ActorSystem, Request, message
+from actors import Actor, ActorRef, ActorSystem, Request, message
 from transports import Tcp, Unix
 
 LENGTH = struct.Struct(">I")
@@ -61,6 +62,33 @@ class Echo(Actor):
         """Reply."""
         self.count += 1
         return self.count
+
+
+@message
+class Begin:
+    """What an actor tells itself first."""
+
+
+@message
+class Here:
+    """An actor has handled its first message, in this process."""
+
+    pid: int
+
+
+class Replaced(Actor):
+    """Says to `told` where it is, when it handles its first message."""
+
+    def __init__(self, told: ActorRef) -> None:
+        self.told = told
+
+    async def started(self) -> None:
+        """The first message."""
+        self.context.ref.tell(Begin())
+
+    def receive(self, message: Begin) -> None:
+        """Say it."""
+        self.told.tell(Here(os.getpid()))
 
 
 class Frames:

@@ -7,6 +7,7 @@ from benchmarks.workloads import (
     memory,
     messages,
     processes,
+    recovery,
     restarts,
     routing,
     session,
@@ -29,6 +30,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     *links.BENCHMARKS,
     *simulation.BENCHMARKS,
     *processes.BENCHMARKS,
+    *recovery.BENCHMARKS,
 )
 
 

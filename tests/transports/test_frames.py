@@ -110,7 +110,7 @@ GOOD = frames.encode_hello(HELLO)
     [
         (frames.kind, b"", "without a kind"),
         (frames.kind, b"\x00", "of kind 0"),
-        (frames.kind, b"\x0a", "of kind 10"),
+        (frames.kind, b"\x09", "of kind 9"),
         (frames.decode_hello, GOOD[:6], "ends within its magic and version"),
         (frames.decode_hello, GOOD[:3] + b"!" + GOOD[4:], "of another protocol or version"),
         (frames.decode_hello, GOOD[:6] + b"\x02" + GOOD[7:], "of another protocol or version"),
