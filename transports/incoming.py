@@ -185,7 +185,7 @@ class Incoming:
                     self._publish(message)
                     is_in = True
                 else:
-                    is_in = self._asked(message, sequence, len(messages) == 1)
+                    is_in = self._asked(message, sequence, cells, len(messages) == 1)
                 if not is_in:
                     if first < sequence:
                         self.accepted(first, sequence - first)
@@ -307,19 +307,26 @@ class Incoming:
             cell._dispatcher.dead_letters.add(cell, item, reason)
 
     def _asked(
-        self, message: envelope.Asked | envelope.Streamed, sequence: int, alone: bool
+        self,
+        message: envelope.Asked | envelope.Streamed,
+        sequence: int,
+        cells: dict[str, Cell | None],
+        alone: bool,
     ) -> bool:
-        """As `_put`, of what is asked; alone: nothing came with it."""
+        """As `_tell`, of what is asked; alone: nothing came with it."""
         node = self._node
         counters = node.dispatcher.counters
-        cell = self._find(message.target)
         try:
-            item = node.codec.decode_value(message.body)
+            item = self._decode(message.body)
         except DecodeError as error:
             counters.at_the_door += 1
             counters.rejected += 1
             self._refuse(message.number, "unreadable", str(error))
             return True
+        try:
+            cell = cells[message.target]
+        except KeyError:
+            cell = cells[message.target] = self._find(message.target)
         if cell is None:
             counters.at_the_door += 1
             counters.rejected += 1

@@ -68,6 +68,7 @@ class Outgoing:
         self.session = session
         self._counters = node.dispatcher.counters
         self._encode = node.codec.encode_value
+        self._where = f"sent to node {peer}"
         self.per_target = per_target
         self._wake = wake
         self.write_now = write_now
@@ -189,12 +190,13 @@ class Outgoing:
         return waiting is None or not waiting[1]
 
     def _post_ask(self, ref: RemoteRef, ask: Ask, body: bytes) -> None:
-        now = self.node.dispatcher.timers.clock()
-        remaining = None if ask.timeout is None else max(0.0, ask.deadline - now)
+        remaining = None
+        if ask.timeout is not None:
+            remaining = max(0.0, ask.deadline - self.node.dispatcher.timers.clock())
         number = self.next_number()
         self._asks[number] = ask
         self._numbers[ask] = number
-        ask.where = f"sent to node {self.peer}"
+        ask.where = self._where
         asker = "" if ask.asker is None else str(ask.asker)
         asked: envelope.Envelope
         channel: object = ask.waits
@@ -349,15 +351,10 @@ class Outgoing:
 
     def replied(self, message: envelope.Replied) -> None:
         """A reply has come, or word that an actor has stopped, or started."""
-        if self.spawns.started(message.number):
-            return
-        if message.number in self._stop_numbers:
-            waits = self._stops.pop(self._stop_numbers.pop(message.number))
-            for waiter in waits:
-                waiter.resolve()
-            return
         ask = self._take(message.number)
         if ask is None:
+            if not self.spawns.started(message.number):
+                self._has_stopped(message.number)
             return
         try:
             value = self.node.codec.decode_value(message.body, reply_type(type(ask.message)))
@@ -365,6 +362,13 @@ class Outgoing:
             ask.failed(error)
             return
         ask.answer(value)
+
+    def _has_stopped(self, number: int) -> None:
+        """An actor has stopped, if somebody waits for that under this number."""
+        if number in self._stop_numbers:
+            waits = self._stops.pop(self._stop_numbers.pop(number))
+            for waiter in waits:
+                waiter.resolve()
 
     def item(self, message: envelope.Item) -> None:
         """An item of a stream has come.

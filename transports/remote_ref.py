@@ -121,15 +121,20 @@ class RemoteRef(ActorRef):
         node = self._node
         dispatcher = node.dispatcher
         dispatcher.check_thread("ask")
-        if timeout is not None:
+        timers = dispatcher.timers
+        if timeout is not None and timeout not in timers.asks:
             check_seconds(timeout, "timeout")
-        await trio.lowlevel.checkpoint_if_cancelled()
-        end = inf if timeout is None else dispatcher.timers.clock() + timeout
-        ask = Ask(message, node.asker(), self, end, timeout)  # type: ignore[arg-type] # see `_rare`
+        if may_be_cancelled(current_task()):
+            await trio.lowlevel.checkpoint_if_cancelled()
+        end = inf if timeout is None else timers.clock() + timeout
+        asker = node.asker()
+        ask = Ask(message, asker, self, end, timeout)  # type: ignore[arg-type] # see `_rare`
         self._take_over(ask)
         if timeout is not None and ask.value is PENDING:
-            dispatcher.timers.expect(ask)
-        return await self._node.wait(ask)
+            timers.expect(ask)
+        if asker is None:
+            return await ask.wait(dispatcher)
+        return await asker._wait_as(asker, ask)
 
     async def _open_stream(self, channel: Channel, request: object) -> None:
         node = self._node
@@ -148,7 +153,7 @@ class RemoteRef(ActorRef):
         link.ask(self, ask)
 
     def _take_over(self, ask: Ask) -> None:
-        link = self._node.link(self._address.node)
+        link = self._node.link(self.peer)
         ask.holder = self  # type: ignore[assignment] # see `_rare`
         if link is not None:
             link.ask(self, ask)

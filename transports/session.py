@@ -424,7 +424,7 @@ class Session:
             self._advance(Event.ACCEPT)
         self._in.accept(sequence, count)
         if not lazily:
-            self._in.urgent = True
+            self._in.urgent = self._in.due
 
     def _end_if_both_closed(self) -> None:
         if self._close_written and self._peer_closing:
