@@ -89,6 +89,7 @@ class Link:
 
     def write_now_if_urgent(self) -> None:
         """After something was read."""
+        self.outgoing.commit()
         now = self.node.dispatcher.timers.clock()
         at = self.session.wake_at(now)
         if at <= now:

@@ -66,7 +66,7 @@ def resumes_behind_what_was_accepted() -> Iterable[Change]:
         self._uncharged.clear()
         self._asked_at = -1
         self._ask = False
-        self.due = self.received > 0
+        self.due = self.urgent = self.received > 0
 
     def believe(self: Outbound, received: int) -> None:
         self._received = received
