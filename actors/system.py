@@ -16,11 +16,13 @@ from actors.dead_letters import DeadLetters
 from actors.dispatcher import Dispatcher
 from actors.env import Env
 from actors.errors import NotRunning
-from actors.failure import Failure
+from actors.failure import Failure, Terminated
 from actors.intensity import Intensity
 from actors.ledger import Counters, Ledger
 from actors.mailbox import CLOSED, NOTHING
+from actors.monitor import monitor
 from actors.path_ref import PathRef
+from actors.ref import check_ref
 from actors.root import Root
 from actors.routing.registry import Registry
 from actors.spawning import spawn, start
@@ -257,6 +259,19 @@ class ActorSystem(Registry):
             otherwise as `spawn`.
         """
         return await start(self._root, cls, args, name)
+
+    async def watch(self, ref: ActorRef) -> Terminated:
+        """Wait until an incarnation of `ref` ends, and return why. `Context.watch` for no actor.
+
+        At once, with ExitReason.NO_ACTOR, if it has stopped already. A ref of another node: also
+        when that is lost (NodeDown). Always a checkpoint; if cancelled, it is watched no longer.
+
+        Raises:
+            TypeError: `ref` is no ref of an actor that can be watched.
+            AskCycle: called by an actor for which `ref` waits, or by `ref` itself.
+            SystemClosed, NotRunning, WrongThread.
+        """
+        return await monitor(self._dispatcher, check_ref(ref, "watch"))
 
     def at(self, address: str | Address) -> ActorRef:
         """The ref of an address. Never waits, and does not ask whether anybody is there.

@@ -222,6 +222,10 @@ class Node:
         """
         if self.leaving:
             raise SystemClosed(self.name)
+        return self.last_link(peer)
+
+    def last_link(self, peer: str) -> Outgoing | None:
+        """As `link`, also while the system is left: for those who let go of something."""
         link = self._links.get(peer)
         return None if link is None else link.outgoing
 

@@ -151,7 +151,7 @@ class RemoteRef(ActorRef):
 
     def _asker_gone(self, ask: Ask) -> None:
         """Nobody waits for the reply any more (see `Cell`): the other node is told."""
-        link = self._node.link(self._address.node)
+        link = self._node.last_link(self._address.node)
         if link is not None:
             link.asker_gone(ask)
 
@@ -178,7 +178,7 @@ class RemoteRef(ActorRef):
     def _unwatched_by(self, watcher: Cell) -> None:
         if self._rare is not None:
             self._rare.watchers.pop(watcher, None)
-            link = self._node.link(self._address.node)
+            link = self._node.last_link(self._address.node)
             if link is not None and not self._rare.watchers:
                 link.unwatch(self)
         if watcher._rare is not None:

@@ -199,6 +199,48 @@ async def test_watchers_hear_of_a_stop_a_failure_nobody_and_a_lost_node(
     assert (stays.node, stays.why) == ("b", "it was out of reach for 10 s")
 
 
+async def test_a_task_watches_actors_of_another_node_and_leaves_nothing_behind(
+    autojump_clock: MockClock,
+) -> None:
+    told: dict[str, Any] = {}
+    wires = Wires()
+    async with trio.open_nursery() as nursery, cluster("a", "b", wires=wires) as (a, b):
+        for name in ("stops", "fails", "stays"):
+            b.spawn(Remote, name=name)
+
+        async def watch(address: str) -> None:
+            told[address] = await a.watch(a.at(address))
+
+        for name in ("b/stops", "b/fails", "b/stays", "b/nobody", "z/nowhere"):
+            nursery.start_soon(watch, f"actor://{name}")
+        await trio.sleep(1)
+        reasons = {address: notice.reason for address, notice in told.items()}
+        assert reasons.pop("actor://b/nobody") is ExitReason.NO_ACTOR
+        assert isinstance(reasons.pop("actor://z/nowhere"), NodeDown)
+        assert reasons == {}
+        a.at("actor://b/stops").tell(Do("stop"))
+        a.at("actor://b/fails").tell(Do("fail"))
+        await trio.sleep(1)
+        assert told["actor://b/stops"].reason is ExitReason.NORMAL
+        assert isinstance(told["actor://b/fails"].reason, Failure)
+        with trio.move_on_after(1) as scope:
+            await a.watch(a.at("actor://b/fails"))
+        assert scope.cancelled_caught
+        await trio.sleep(1)
+        there = b.at("actor://b/fails")
+        assert there._rare is None or not there._rare.watchers  # type: ignore[attr-defined]
+        await wires.part("a", "b")
+        await trio.sleep(100)
+        assert isinstance(told["actor://b/stays"].reason, NodeDown)
+        # One that is cancelled while the system is left is cancelled, and nothing else.
+        nursery.start_soon(watch, "actor://b/stops")
+        nursery.start_soon(a.at("actor://b/stops").ask, Get())
+        await trio.sleep(1)
+        a._transport.leaving = True  # type: ignore[union-attr]
+        nursery.cancel_scope.cancel()
+        await trio.lowlevel.cancel_shielded_checkpoint()
+
+
 async def test_what_a_lost_node_had_not_acknowledged_becomes_dead_letters(
     autojump_clock: MockClock,
 ) -> None:
