@@ -63,12 +63,13 @@ class FrameDecoder:
         payloads = []
         start = 0
         buffer = self._buffer
-        while len(buffer) - start >= HEADER.size:
+        size = len(buffer)
+        while size - start >= HEADER.size:
             length, checksum = HEADER.unpack_from(buffer, start)
             if length > self.max_frame:
                 self._refuse(f"a frame of {length} bytes, of {self.max_frame} allowed")
             end = start + HEADER.size + length
-            if len(buffer) < end:
+            if size < end:
                 break
             payload = bytes(buffer[start + HEADER.size : end])
             if zlib.crc32(payload, zlib.crc32(buffer[start : start + 4])) != checksum:

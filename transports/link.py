@@ -42,12 +42,15 @@ class Link:
         self.changed = trio.Event()
         self.fence = 0
         self.down_since = node.dispatcher.timers.clock()
-        self._wakes = trio.Event()
+        self._wakes: trio.Event | None = None
         self._scope: trio.CancelScope | None = None
 
     def wake(self) -> None:
         """There is something to write."""
-        self._wakes.set()
+        # Said for each frame: it sets no event for which nobody waits.
+        if self._wakes is not None:
+            self._wakes.set()
+            self._wakes = None
 
     def is_busy(self) -> bool:
         """Whether a connection is used or made."""
@@ -206,10 +209,10 @@ class Link:
                 raise Broken("nothing was heard of the peer for too long")
             if session.state is State.CLOSED:
                 raise Broken("the session is closed")
-            self._wakes = trio.Event()
+            self._wakes = wakes = trio.Event()
             at = session.wake_at(now)
             with trio.CancelScope(deadline=self.node.system.env.until(at)):
-                await self._wakes.wait()
+                await wakes.wait()
 
     # -- losing the peer
 

@@ -36,7 +36,7 @@ from transports.testing.observe_nodes import identity_of
 from transports.testing.plan import Plan
 from transports.testing.schedulers import Kind as SchedulerKind
 from transports.testing.schedulers import make_scheduler
-from transports.testing.tasks import Group, TaskControl
+from transports.testing.tasks import Group, ScheduledTasks, TaskControl
 from transports.testing.trace import Event, Trace
 
 if TYPE_CHECKING:
@@ -164,17 +164,23 @@ class Run:
         self.network = Network(self)
         self.observer = Observer(self)
         self.scheduler = make_scheduler(scheduler, self.dice)
-        self.tasks = TaskControl(None if self.scheduler is None else self.scheduler.tasks)
+        self.tasks = (
+            TaskControl() if self.scheduler is None else ScheduledTasks(self.scheduler.tasks)
+        )
         self.nodes: dict[str, SimulatedNode] = {}
         self.systems: list[ActorSystem] = []
         self.crashed: list[tuple[Group, trio.CancelScope]] = []
         self.over = False
+        self.healed = False
+        """Nothing goes wrong any more."""
         self.error: Exception | None = None
         self.unknown = 0
         self._fired: list[Fault] = []
         self._counts: Counter[str] = Counter()
         self._ended: dict[str, Exception] = {}
         self._clock = VirtualClock()
+        self.now = self._clock.current_time
+        """Virtual seconds since the run began."""
         self._body = trio.CancelScope()
         self._healed: trio.Event
         self._changed: trio.Event
@@ -200,7 +206,7 @@ class Run:
             self.observer.handled,
             self._seconds,
             self.unknown,
-            tuple(self.trace.events),
+            self.trace.events,
             self.all_names,
         )
 
@@ -262,6 +268,7 @@ class Run:
 
     def _heal(self) -> None:
         self._add("note", "", text="everything heals")
+        self.healed = True
         self._healed.set()
         self.network.heal()
 
@@ -347,15 +354,6 @@ class Run:
         await self._within(self.times.recover_within, wait(), what, why)
 
     # -- what nodes and the network tell
-
-    @property
-    def healed(self) -> bool:
-        """Whether nothing goes wrong any more."""
-        return self._healed.is_set()
-
-    def now(self) -> float:
-        """Virtual seconds since the run began."""
-        return self._clock.current_time()
 
     def changed(self) -> None:
         """A node is up."""
