@@ -164,6 +164,7 @@ class ActorSystem(Registry):
         dispatcher = self._dispatcher
         self._root._state = STOPPING
         cancelled: trio.Cancelled | None = None
+        crash: BaseException | None = None
         if not dispatcher.crashed:
             try:
                 if error is None:
@@ -175,12 +176,18 @@ class ActorSystem(Registry):
                 # Left while leaving: by a cancellation from outside, or because the system failed.
                 cancelled = cancel
             if not dispatcher.crashed:
-                await self._cut_off()
-        crash: BaseException | None = None
+                try:
+                    await self._cut_off()
+                except BaseException as broken:
+                    # Raised here it would tear this system's scopes, and those around it.
+                    crash = broken
+                    self._nursery.cancel_scope.cancel()
         try:
             # The body's exception is not the nursery's: it stays what it is, in no group.
             await self._nursery_manager.__aexit__(None, None, None)
         except BaseException as group:
+            if crash is not None:
+                group.__context__ = crash
             crash = group
         self._end(error or cancelled, crash)
         if cancelled is not None:
@@ -196,9 +203,11 @@ class ActorSystem(Registry):
                 self._dispatcher.workers.abandon_hooks()
                 await self._root.kill_all()
             self._root._state = STOPPED
-            if self._transport is not None and self._attached:
-                await self._transport.detach()
-            self._dispatcher.close()
+            try:
+                if self._transport is not None and self._attached:
+                    await self._transport.detach()
+            finally:
+                self._dispatcher.close()
 
     def _end(self, error: BaseException | None, crash: BaseException | None) -> None:
         """Close the scope, and raise what is to be raised besides `error`."""

@@ -149,6 +149,22 @@ class Node:
     async def detach(self) -> None:
         """The system is being left: say goodbye, and let go."""
         self.leaving = True
+        with contextlib.ExitStack() as letting_go:
+            # Whatever one of these raises, the others are done: nobody is to wait for ever.
+            for link in reversed(tuple(self._links.values())):
+                down = NodeDown(link.peer, "this system was left")
+                letting_go.callback(link.outgoing.lost, down)
+                letting_go.callback(link.incoming.lost)
+            try:
+                await self._say_goodbye()
+            finally:
+                # A reader may be in the middle of what has arrived: it is let finish, while the
+                # system can still take a message, or refuse it.
+                self._scope.cancel()
+                with trio.CancelScope(shield=True):
+                    await self._ended.wait()
+
+    async def _say_goodbye(self) -> None:
         with trio.move_on_after(self.limits.leave_within):
             for link in self._links.values():
                 if link.up and link.session.state is State.CONNECTED:
@@ -157,13 +173,6 @@ class Node:
             for link in self._links.values():
                 while link.up and link.session.state is not State.CLOSED:
                     await link.changed.wait()
-        # A reader may be in the middle of what has arrived: it is let finish, while the system can
-        # still take a message, or refuse it.
-        self._scope.cancel()
-        await self._ended.wait()
-        for link in self._links.values():
-            link.incoming.lost()
-            link.outgoing.lost(NodeDown(link.peer, "this system was left"))
 
     async def _run(self, opened: trio.Event) -> None:
         try:
@@ -173,6 +182,8 @@ class Node:
                     self.connect(self._endpoint, self._peers)
                     opened.set()
         finally:
+            # Where that failed, too: `attach` waits for it, shielded.
+            opened.set()
             self._ended.set()
 
     # -- connections

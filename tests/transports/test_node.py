@@ -351,3 +351,42 @@ async def test_leaving_a_system_says_goodbye_at_once(autojump_clock: MockClock) 
             await ref.ask(Get(), timeout=None)
         # It might have come back.
         assert trio.current_time() - begin < 11
+
+
+@pytest.mark.parametrize("where", ["goodbye", "link"])
+async def test_an_error_within_leaving_is_raised_and_leaves_nothing_behind(
+    where: str, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wires = Wires()
+    waiting = trio.Event()
+    refused: list[str] = []
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    async def ask(ref: ActorRef) -> None:
+        waiting.set()
+        with pytest.raises(ActorStopped):
+            await ref.ask(Do("sleep", 1_000), timeout=None)
+        refused.append(str(ref))
+
+    async with trio.open_nursery() as nursery, cluster("b", "c", wires=wires) as others:
+        for other in others:
+            other.spawn(Remote, name="there")
+        node = Node(wires.endpoint("a"), peers=["b", "c"])
+        with pytest.raises(ZeroDivisionError, match="a bug"), trio.fail_after(100):
+            async with ActorSystem("a", transport=node) as a:
+                await a.at("actor://c/there").ask(Get())
+                nursery.start_soon(ask, a.at("actor://b/there"))
+                nursery.start_soon(ask, a.at("actor://c/there"))
+                await waiting.wait()
+                await trio.sleep(1)
+                link = node._links["b"]
+                if where == "goodbye":
+                    monkeypatch.setattr(link.session, "close", broken)
+                else:
+                    monkeypatch.setattr(link.incoming, "lost", broken)
+        await trio.sleep(1)
+        assert sorted(refused) == ["actor://b/there", "actor://c/there"]
+        assert a.ledger.missing == 0
+        nursery.cancel_scope.cancel()
