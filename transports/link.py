@@ -142,7 +142,7 @@ class Link:
         now = self.node.dispatcher.timers.clock()
         self.session.connected(agreed, now)
         self.up = True
-        self._change()
+        self.change()
         if is_new:
             self.node.directory.tell_all(self)
         self.outgoing.flush()
@@ -156,9 +156,10 @@ class Link:
             self.down_since = self.node.dispatcher.timers.clock()
         if self.session.state is State.CLOSED and not self.node.leaving:
             self.lose("it has left")
-        self._change()
+        self.change()
 
-    def _change(self) -> None:
+    def change(self) -> None:
+        """Wake who waits for `changed`."""
         changed, self.changed = self.changed, trio.Event()
         changed.set()
 

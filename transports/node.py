@@ -20,9 +20,10 @@ from actors import (
     Failure,
     InvalidAddress,
     NodeDown,
+    NotRunning,
     SystemClosed,
 )
-from actors.address import Address
+from actors.address import Address, check_name
 from actors.ask import Ask
 from actors.cell import Cell
 from actors.waiting import PENDING, Raised, Waiter
@@ -120,6 +121,8 @@ class Node:
         self.directory = Directory(self)
         self._scope = trio.CancelScope(shield=True)
         self._ended = trio.Event()
+        self._met = trio.Event()
+        """There is a new link."""
         self.leaving = False
 
     # -- a transport
@@ -150,9 +153,11 @@ class Node:
         """The system is being left: say goodbye, and let go."""
         self.leaving = True
         with contextlib.ExitStack() as letting_go:
+            letting_go.callback(self._met.set)
             # Whatever one of these raises, the others are done: nobody is to wait for ever.
             for link in reversed(tuple(self._links.values())):
                 down = NodeDown(link.peer, "this system was left")
+                letting_go.callback(link.change)
                 letting_go.callback(link.outgoing.lost, down)
                 letting_go.callback(link.incoming.lost)
             try:
@@ -201,6 +206,8 @@ class Node:
         if link is None:
             link = self._links[peer] = Link(self, peer, self.new_session(1))
             self._nursery.start_soon(link.watch_over)
+            met, self._met = self._met, trio.Event()
+            met.set()
         return link
 
     def new_session(self, number: int) -> Session:
@@ -222,6 +229,39 @@ class Node:
     def new_incoming(self, peer: str, session: Session, outgoing: Outgoing) -> Incoming:
         """The receiving side of a link, for one session."""
         return Incoming(self, peer, session, outgoing)
+
+    async def reached(self, peer: str) -> None:
+        """Wait until there is a connection with a peer, and this node knows what that one has.
+
+        That is: the subscribers, consumers and instances there were when they met. So after it a
+        first ask to a service of the peer finds it. A peer that nobody calls is waited for until
+        it calls; a node has always reached itself. Always a checkpoint.
+
+        Raises:
+            InvalidAddress: no node can have that name.
+            NotRunning: the system has not been entered.
+            SystemClosed: it has been left, before this or meanwhile.
+        """
+        check_name(peer, "node's name")
+        if "system" not in vars(self):
+            raise NotRunning(peer, f"node {peer!r} is reached once the actor system is entered")
+        await trio.lowlevel.checkpoint()
+        while self.link(peer) is None or not self._links[peer].up:
+            if peer == self.name:
+                return
+            link = self._links.get(peer)
+            await (self._met if link is None else link.changed).wait()
+        link = self._links[peer]
+        session = link.session
+        # The peer has said what it has before it answers anything.
+        waiter = link.outgoing.round_trip()
+        asker = self.asker()
+        if asker is None:
+            await waiter.wait(self.dispatcher)
+        else:
+            await asker._wait_as(asker, waiter)
+        if self.leaving or link.session is not session:
+            await self.reached(peer)
 
     # -- what refs and links need
 

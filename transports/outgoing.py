@@ -53,6 +53,21 @@ class Sent:
         self.written = False
 
 
+class StopWait(Waiter):
+    """A wait for the answer to an AwaitStop."""
+
+    __slots__ = ("number", "stops")
+
+    def __init__(self, stops: dict[int, StopWait], number: int) -> None:
+        super().__init__(None)
+        self.number = number
+        self.stops = stops
+
+    def abandoned(self) -> None:
+        super().abandoned()
+        self.stops.pop(self.number, None)
+
+
 class Door(SendWait):
     """A `send` that waits until its receiver may have one more message on the way."""
 
@@ -97,7 +112,7 @@ class Outgoing:
         self._numbers: dict[Ask, int] = {}
         self._last = 0
         self._streams: dict[int, RemoteRoom] = {}
-        self._stops: dict[int, Waiter] = {}
+        self._stops: dict[int, StopWait] = {}
         self._watched: dict[str, RemoteRef] = {}
 
     # -- messages
@@ -381,9 +396,17 @@ class Outgoing:
 
     def await_stop(self, ref: RemoteRef) -> Waiter:
         """A wait for the end of an actor there."""
+        return self._await_stop(ref.address.path)
+
+    def round_trip(self) -> Waiter:
+        """A wait until the peer has taken all that was sent before, or is lost."""
+        # It is answered at once: no actor has this path.
+        return self._await_stop("")
+
+    def _await_stop(self, path: str) -> Waiter:
         self._last = number = self._last + 1
-        waiter = self._stops[number] = Waiter(None)
-        self.control(envelope.AwaitStop(number, ref.address.path), in_order=True)
+        waiter = self._stops[number] = StopWait(self._stops, number)
+        self.control(envelope.AwaitStop(number, path), in_order=True)
         return waiter
 
     # -- the end
@@ -410,8 +433,9 @@ class Outgoing:
             started = ask not in never_written
             why = f"its node {self.peer} was lost: {down.why}"
             ask.answer(Raised(ActorStopped(ask.holder, ask.message, why, started=started)))
-        stops, self._stops = self._stops, {}
-        for waiter in stops.values():
+        stops = tuple(self._stops.values())
+        self._stops.clear()
+        for waiter in stops:
             waiter.resolve()
         watched, self._watched = self._watched, {}
         for ref in watched.values():
