@@ -54,8 +54,9 @@ def _positive(_: object, attribute: attrs.Attribute[Any], value: float) -> None:
 class Limits:
     """Bounds of a node. Seconds, messages and bytes.
 
-    window: messages of a peer that may be here and not yet in their mailboxes. per_target: of this
-    node's, for one actor elsewhere, on the way. outbox: that wait for a peer's window. max_message:
+    window: messages of a peer that may be here and not yet in their mailboxes. window_bytes: the
+    same in bytes; the message with which they pass it is taken still. per_target: of this node's,
+    for one actor elsewhere, on the way. outbox: that wait for a peer's window. max_message:
     bytes of the largest one, the same on all nodes. handshake_within; lost_after: how long a peer
     may be out of reach until it is given up; heartbeat, silent_after: see `Session`; dial_at_most:
     between two attempts to connect; leave_within: for the last messages when the system is left.
@@ -65,6 +66,7 @@ class Limits:
     """
 
     window: int = attrs.field(default=1024, validator=_positive)
+    window_bytes: int = attrs.field(default=1 << 26, validator=_positive)
     per_target: int = attrs.field(default=256, validator=_positive)
     outbox: int = attrs.field(default=1024, validator=_positive)
     max_message: int = attrs.field(default=1 << 24, validator=_positive)
@@ -220,6 +222,7 @@ class Node:
             silent_after=limits.silent_after,
             max_frame=limits.max_frame,
             number=number,
+            window_bytes=limits.window_bytes,
         )
 
     def new_codec(self) -> Codec:

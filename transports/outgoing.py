@@ -54,18 +54,18 @@ class Sent:
 
 
 class StopWait(Waiter):
-    """A wait for the answer to an AwaitStop."""
+    """A wait for the answer to an AwaitStop, which others may wait for too."""
 
-    __slots__ = ("number", "stops")
+    __slots__ = ("number", "outgoing")
 
-    def __init__(self, stops: dict[int, StopWait], number: int) -> None:
+    def __init__(self, outgoing: Outgoing, number: int) -> None:
         super().__init__(None)
         self.number = number
-        self.stops = stops
+        self.outgoing = outgoing
 
     def abandoned(self) -> None:
         super().abandoned()
-        self.stops.pop(self.number, None)
+        self.outgoing.stop_wait_gone(self)
 
 
 class Door(SendWait):
@@ -112,7 +112,8 @@ class Outgoing:
         self._numbers: dict[Ask, int] = {}
         self._last = 0
         self._streams: dict[int, RemoteRoom] = {}
-        self._stops: dict[int, StopWait] = {}
+        self._stops: dict[int, tuple[str, dict[StopWait, None]]] = {}
+        self._stop_numbers: dict[str, int] = {}
         self._watched: dict[str, RemoteRef] = {}
 
     # -- messages
@@ -274,9 +275,11 @@ class Outgoing:
 
     def replied(self, message: envelope.Replied) -> None:
         """A reply has come, or word that an actor has stopped."""
-        waiter = self._stops.pop(message.number, None)
-        if waiter is not None:
-            waiter.resolve()
+        if message.number in self._stops:
+            path, waiters = self._stops.pop(message.number)
+            self._stop_numbers.pop(path, None)
+            for waiter in waiters:
+                waiter.resolve()
             return
         ask = self._take(message.number)
         if ask is None:
@@ -396,18 +399,38 @@ class Outgoing:
 
     def await_stop(self, ref: RemoteRef) -> Waiter:
         """A wait for the end of an actor there."""
-        return self._await_stop(ref.address.path)
+        path = ref.address.path
+        number = self._stop_numbers.get(path)
+        if number is None:
+            number = self._stop_numbers[path] = self._await_stop(path)
+        return self._stop_wait(number)
 
     def round_trip(self) -> Waiter:
         """A wait until the peer has taken all that was sent before, or is lost."""
         # It is answered at once: no actor has this path.
-        return self._await_stop("")
+        return self._stop_wait(self._await_stop(""))
 
-    def _await_stop(self, path: str) -> Waiter:
+    def _await_stop(self, path: str) -> int:
         self._last = number = self._last + 1
-        waiter = self._stops[number] = StopWait(self._stops, number)
+        self._stops[number] = (path, {})
         self.control(envelope.AwaitStop(number, path), in_order=True)
+        return number
+
+    def _stop_wait(self, number: int) -> Waiter:
+        waiter = StopWait(self, number)
+        self._stops[number][1][waiter] = None
         return waiter
+
+    def stop_wait_gone(self, waiter: StopWait) -> None:
+        """It was cancelled."""
+        if waiter.number not in self._stops:
+            return
+        path, waiters = self._stops[waiter.number]
+        waiters.pop(waiter, None)
+        if not waiters:
+            del self._stops[waiter.number]
+            self._stop_numbers.pop(path, None)
+            self.control(envelope.Cancelled(waiter.number), in_order=True)
 
     # -- the end
 
@@ -433,10 +456,11 @@ class Outgoing:
             started = ask not in never_written
             why = f"its node {self.peer} was lost: {down.why}"
             ask.answer(Raised(ActorStopped(ask.holder, ask.message, why, started=started)))
-        stops = tuple(self._stops.values())
-        self._stops.clear()
-        for waiter in stops:
-            waiter.resolve()
+        stops, self._stops = self._stops, {}
+        self._stop_numbers.clear()
+        for _, waiters in stops.values():
+            for waiter in waiters:
+                waiter.resolve()
         watched, self._watched = self._watched, {}
         for ref in watched.values():
             ref.ended(down)

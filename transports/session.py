@@ -84,7 +84,8 @@ class Session:
         without progress until what the peer has not received is written again; twice as many each
         time, up to `resend_at_most`. heartbeat: seconds between PINGs. silent_after: seconds
         without a frame after which a connection is not worth keeping. max_frame: bytes of the
-        largest frame. number: which session with this peer it is, larger each time that this side
+        largest frame. window_bytes: as `window`, of the messages' bytes, the last message not
+        counted. number: which session with this peer it is, larger each time that this side
         has given one up; the same again if the peer's process or session is another (`renewed`).
 
     Memory: what is charged is bounded by the windows, on both sides. What is not charged is to be
@@ -105,15 +106,17 @@ class Session:
         silent_after: float = 5.0,
         max_frame: int = 1 << 24,
         number: int = 1,
+        window_bytes: int = 1 << 26,
     ) -> None:
         if not 0 < resend_after <= resend_at_most:
             raise ValueError(f"resend_after: above 0, to {resend_at_most}, not {resend_after!r}")
         if not 0 < heartbeat <= silent_after:
             raise ValueError(f"heartbeat: above 0, to {silent_after}, not {heartbeat!r}")
         # What a HELLO cannot say is refused now.
-        Hello("check", 1, number, 0, 0, 0, window, max_frame)
+        Hello("check", 1, number, 0, 0, 0, window, max_frame, window_bytes)
         self.number = number
         self.window = window
+        self.window_bytes = window_bytes
         self._max_frame = max_frame
         self._max_payload = max_frame - DATA_HEADER.size
         self._resend_after = resend_after
@@ -125,7 +128,7 @@ class Session:
         self._enter(State.NEW)
 
         self._out = Outbound(resend_after, resend_at_most)
-        self._in = Inbound(window)
+        self._in = Inbound(window, window_bytes)
         self._heard = 0.0
         self._ping_at = inf
         self._pings = 0
@@ -196,6 +199,7 @@ class Session:
             self._in.received,
             self.window,
             self._max_frame,
+            self.window_bytes,
         )
 
     def connected(self, agreed: Agreed, now: float) -> None:
@@ -214,8 +218,11 @@ class Session:
             raise ValueError("agreed about another session: this one is lost() and to be renewed()")
         if before is not None and peer.window != before.window:
             raise DecodeError("$.window", f"{peer.window}, after {before.window}")
+        if before is not None and peer.window_bytes != before.window_bytes:
+            raise DecodeError("$.window_bytes", f"{peer.window_bytes}, after {before.window_bytes}")
         self._out.resume(agreed.peer_received)
         self._out.window = peer.window
+        self._out.window_bytes = peer.window_bytes
         self._in.resume()
         self._advance(Event.CONNECT)
         self._peer = peer
@@ -255,6 +262,7 @@ class Session:
             silent_after=self._silent_after,
             max_frame=self._max_frame,
             number=self.number,
+            window_bytes=self.window_bytes,
         )
 
     # -- what we send

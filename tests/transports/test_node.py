@@ -390,3 +390,66 @@ async def test_an_error_within_leaving_is_raised_and_leaves_nothing_behind(
         assert sorted(refused) == ["actor://b/there", "actor://c/there"]
         assert a.ledger.missing == 0
         nursery.cancel_scope.cancel()
+
+
+async def test_a_receiver_holds_so_many_bytes_and_the_sender_waits(
+    autojump_clock: MockClock,
+) -> None:
+    class Slow(Actor):
+        mailbox = Mailbox(capacity=1)
+
+        async def receive(self, message: Any) -> None:
+            await trio.sleep(1)
+
+    limits = Limits(window_bytes=10_000)
+    async with cluster("a", "b", limits=limits) as (a, b):
+        b.spawn(Slow, name="slow")
+        b.spawn(Remote, name="quick")
+        ref = a.at("actor://b/slow")
+        most = 0
+        for _ in range(20):
+            await ref.send(Do("x" * 3_000))
+        for _ in range(20):
+            incoming = b._transport._links["a"]  # type: ignore[union-attr]
+            most = max(most, incoming.session._in._bytes)
+            # Others are held up as by any full window, and what they are told arrives.
+            await trio.sleep(1)
+        assert 10_000 <= most < 10_000 + 3_100
+        with trio.fail_after(60):
+            assert await a.at("actor://b/quick").ask(Get(), timeout=None) == []
+        await trio.sleep(60)
+        assert b.ledger.handled == 21
+
+
+async def test_those_who_wait_for_one_actor_to_stop_are_one_waiter_there(
+    autojump_clock: MockClock,
+) -> None:
+    async with cluster("a", "b") as (a, b):
+        there: Any = b.spawn(Remote, name="there")
+        ref = a.at("actor://b/there")
+        outgoing = a._transport._links["b"].outgoing  # type: ignore[union-attr]
+        stopped = 0
+
+        async def wait() -> None:
+            nonlocal stopped
+            await ref.stopped()
+            stopped += 1
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(50):
+                nursery.start_soon(wait)
+            await trio.sleep(1)
+            assert len(there._rare.cleanups) == 1
+            with trio.move_on_after(1):
+                await ref.stopped()
+            assert len(there._rare.cleanups) == len(outgoing._stops) == 1
+            nursery.cancel_scope.cancel()
+        await trio.sleep(1)
+        assert (there._rare.cleanups, outgoing._stops, outgoing._stop_numbers) == ([], {}, {})
+        async with trio.open_nursery() as nursery:
+            for _ in range(50):
+                nursery.start_soon(wait)
+            await trio.sleep(1)
+            there.stop()
+        assert stopped == 50
+        assert outgoing._stops == {}
