@@ -150,7 +150,7 @@ class Incoming:
         self._stop_paths: dict[int, str] = {}
         self._over = False
         self.received = 0
-        """Messages delivered so far."""
+        """Messages delivered so far: what the peer has sent of the ledger's."""
 
     def deliver(self, delivery: Delivery) -> None:
         """Take one payload of the session.
@@ -387,7 +387,9 @@ class Incoming:
             reason = DeadLetterReason.UNREADABLE
             self._node.dispatcher.dead_letters.add(ref, message.body, reason)
             return
-        ref.publish_here(item)
+        if not ref.publish_here(item).matched:
+            # The last subscriber went while it was on its way.
+            ref._nobody(item)
 
     # -- watching and stopping
 

@@ -115,6 +115,8 @@ class Outgoing:
         self._stops: dict[int, tuple[str, dict[StopWait, None]]] = {}
         self._stop_numbers: dict[str, int] = {}
         self._watched: dict[str, RemoteRef] = {}
+        self.delivered = 0
+        """Messages that the peer has accepted in this session."""
 
     # -- messages
 
@@ -243,6 +245,7 @@ class Outgoing:
                 continue
             counters.outbox -= 1
             counters.delivered += 1
+            self.delivered += 1
             self._forget(sent)
         self.flush()
         self._open_doors()
@@ -438,6 +441,7 @@ class Outgoing:
         """The peer is lost, and with it what it had not acknowledged, and every reply."""
         counters = self.node.dispatcher.counters
         letters = self.node.dispatcher.dead_letters
+        self.delivered = 0
         left = [*self._sent.values(), *(sent for _, sent in self._queue if sent is not None)]
         self._sent.clear()
         self._queue.clear()

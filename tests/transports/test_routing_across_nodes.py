@@ -47,6 +47,24 @@ async def test_a_publication_reaches_subscribers_of_every_node_once(
         assert (nobody.matched, nobody.nodes) == (0, 0)
 
 
+async def test_a_publication_whose_last_subscriber_has_just_gone_is_a_dead_letter_there(
+    autojump_clock: MockClock,
+) -> None:
+    async with cluster("a", "b") as (a, b):
+        ref = b.spawn(Remote)
+        b.subscribe("topic://x", ref)
+        await trio.sleep(1)
+        # It goes in this moment: the other node has not heard of it.
+        b.unsubscribe("topic://x", ref)
+        topic: Any = a.at("topic://x")
+        assert topic.publish(Do("note", 1)).nodes == 1
+        await trio.sleep(1)
+        (letter,) = b.dead_letters.recent
+        assert (str(letter.ref), letter.message) == ("topic://x", Do("note", 1))
+        assert letter.reason is DeadLetterReason.NO_SUBSCRIBER
+        assert a.ledger.delivered == b.ledger.dead == 1
+
+
 async def test_a_subscription_ends_with_its_actor_and_with_its_node(
     autojump_clock: MockClock,
 ) -> None:

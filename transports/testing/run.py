@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import itertools
 import logging
 import traceback
 from collections import Counter, deque
@@ -41,6 +42,7 @@ from transports.testing.trace import Event, Trace
 
 if TYPE_CHECKING:
     from actors.cell import Cell
+    from transports.link import Link
     from transports.testing.network import End
 
 COLLECT_EVERY: Final = 50_000
@@ -257,6 +259,7 @@ class Run:
         )
         await self._within(self.times.recover_within, self.app.recover(cluster), "recover() ends")
         await self._quiet_at_last()
+        self._compare_ledgers()
         self.app.check(cluster)
         kept = [text for node in self._all() for text in node.node.left()]
         if kept:
@@ -312,6 +315,21 @@ class Run:
                 left = "; ".join(f"{node.name}: {node.system.ledger}" for node in self._all())
                 raise Violation("liveness", f"messages are still under way: {left}")
             await trio.sleep(0.25)
+
+    def _compare_ledgers(self) -> None:
+        """What a node counts as delivered to another one, that one has received, in one session."""
+        nodes = [node for node in self._all() if node.is_up]
+        for one, other in itertools.permutations(nodes, 2):
+            ours, theirs = one.node._links.get(other.name), other.node._links.get(one.name)
+            if ours is None or theirs is None or not _are_one(ours, one, theirs, other):
+                continue
+            sent, received = ours.outgoing.delivered, theirs.incoming.received
+            if sent != received:
+                raise Violation(
+                    "ledger",
+                    f"{one.name} counts {sent} messages as delivered to {other.name}, "
+                    f"which has received {received}",
+                )
 
     def _settle_accounts(self) -> None:
         """The ledgers of all nodes, of those that crashed too."""
@@ -467,6 +485,15 @@ class Run:
     ) -> None:
         if not self.over:
             self.trace.add(self.now(), kind, node, peer, text, frame, fault, detail)
+
+
+def _are_one(ours: Link, one: SimulatedNode, theirs: Link, other: SimulatedNode) -> bool:
+    """Whether two links are the ends of one session, between the newest incarnations."""
+    return all(
+        (peer := link.session.peer) is not None
+        and (peer.incarnation, peer.session) == (node.incarnation, back.session.number)
+        for link, node, back in ((ours, other, theirs), (theirs, one, ours))
+    )
 
 
 @contextlib.contextmanager
