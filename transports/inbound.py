@@ -29,16 +29,19 @@ class Delivery(msgspec.Struct, frozen=True, gc=False):
 class Inbound:
     """Messages of the peer up to `received`; `due` says that it should be sent an ACK.
 
-    window: charged messages that may be here and not accepted.
+    window, window_bytes: of charged messages that may be here and not accepted; of the bytes, the
+    last message is not counted.
     """
 
-    def __init__(self, window: int) -> None:
+    def __init__(self, window: int, window_bytes: int) -> None:
         self.received = 0
         self.due = False
         self._window = window
+        self._window_bytes = window_bytes
+        self._bytes = 0
         self._accepted = Ranges()
-        # Of those not accepted; a dict, for it is ordered.
-        self._charged: dict[int, None] = {}
+        # Bytes of those not accepted.
+        self._charged: dict[int, int] = {}
         self._asked_at = -1
         self._ask = False
         self._told = 0
@@ -69,7 +72,11 @@ class Inbound:
         if charged:
             if len(self._charged) >= self._window:
                 raise DecodeError("$", f"message {sequence} is beyond the window, {self._window}")
-            self._charged[sequence] = None
+            if self._bytes >= self._window_bytes:
+                size = f"the window of {self._window_bytes} bytes"
+                raise DecodeError("$", f"message {sequence} is beyond {size}")
+            self._charged[sequence] = size_of = len(frame) - HEADER_SIZE
+            self._bytes += size_of
         self.received = sequence
         self.due = True
         return [Delivery(sequence, frame[HEADER_SIZE:], charged)]
@@ -82,7 +89,7 @@ class Inbound:
         """
         if not 0 < sequence <= self.received or not self._accepted.add(sequence):
             raise ValueError(f"message {sequence} was not delivered, or is accepted already")
-        self._charged.pop(sequence, None)
+        self._bytes -= self._charged.pop(sequence, 0)
         self.due = True
 
     def ack(self) -> bytes:

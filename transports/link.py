@@ -43,12 +43,15 @@ class Link:
         self.changed = trio.Event()
         self.fence = 0
         self.down_since = node.dispatcher.timers.clock()
-        self._wakes = trio.Event()
+        self._wakes: trio.Event | None = None
         self._scope: trio.CancelScope | None = None
 
     def wake(self) -> None:
         """There is something to write."""
-        self._wakes.set()
+        # Said for each frame: it sets no event for which nobody waits.
+        if self._wakes is not None:
+            self._wakes.set()
+            self._wakes = None
 
     def is_busy(self) -> bool:
         """Whether a connection is used or made."""
@@ -149,7 +152,7 @@ class Link:
         now = self.node.dispatcher.timers.clock()
         self.session.connected(agreed, now)
         self.up = True
-        self._change()
+        self.change()
         if is_new:
             self.node.directory.tell_all(self)
         self.outgoing.flush()
@@ -164,9 +167,10 @@ class Link:
         if self.session.state is State.CLOSED and not self.node.leaving:
             # At once: nobody may ever connect again who would find out.
             self.lose("it has left")
-        self._change()
+        self.change()
 
-    def _change(self) -> None:
+    def change(self) -> None:
+        """Wake who waits for `changed`."""
         changed, self.changed = self.changed, trio.Event()
         changed.set()
 
@@ -218,10 +222,10 @@ class Link:
                 continue
             if session.state is State.CLOSED:
                 raise Broken("the session is closed")
-            self._wakes = trio.Event()
+            self._wakes = wakes = trio.Event()
             at = session.wake_at(now)
             with trio.CancelScope(deadline=self.node.system.env.until(at)):
-                await self._wakes.wait()
+                await wakes.wait()
 
     async def _listen(self, connection: Frames, scope: trio.CancelScope) -> None:
         """End a connection on which nothing is heard. (Its writer may be stuck in a write.)"""
@@ -280,4 +284,6 @@ class Link:
                 why = f"it was out of reach for {self.node.limits.lost_after:g} s"
                 self.lose(why, for_good=ends)
                 if ends:
+                    # Who waits for this link is to wait for the next one.
+                    self.change()
                     return

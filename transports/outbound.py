@@ -17,11 +17,13 @@ from transports.ranges import among
 class Outbound:
     """Messages by sequence, each kept as its frame until the peer has accepted it.
 
-    `window` is the peer's, 0 until it is known. `due` says that there are frames to write.
+    `window` and `window_bytes` are the peer's, 0 until they are known. `due` says that there are
+    frames to write.
     """
 
     def __init__(self, resend_after: float, resend_at_most: float) -> None:
         self.window = 0
+        self.window_bytes = 0
         self.resend_at = inf
         self.last = 0
         self._resend_after = resend_after
@@ -29,6 +31,7 @@ class Outbound:
         self._wait = resend_after
         self._frames: dict[int, bytes] = {}
         self._charged = 0
+        self._charged_bytes = 0
         self._acknowledged: list[int] = []
         self._written = 0
         self._next = 1
@@ -43,7 +46,7 @@ class Outbound:
     @property
     def has_credit(self) -> bool:
         """Whether the peer's window has room for a charged message."""
-        return self._charged < self.window
+        return self._charged < self.window and self._charged_bytes < self.window_bytes
 
     @property
     def due(self) -> bool:
@@ -57,9 +60,10 @@ class Outbound:
             WindowFull: it is charged, and there is no credit.
         """
         if charged:
-            if self._charged >= self.window:
+            if not self.has_credit:
                 raise WindowFull(self.window)
             self._charged += 1
+            self._charged_bytes += len(payload)
         self.last = number = self.last + 1
         self._frames[number] = DATA_HEADER.pack(DATA, charged, number) + payload
         return number
@@ -131,7 +135,9 @@ class Outbound:
             frame = self._frames.pop(number, None)
             # An ACK repeats what those before it have said.
             if frame is not None:
-                self._charged -= frame[1]
+                if frame[1]:
+                    self._charged -= 1
+                    self._charged_bytes -= len(frame) - DATA_HEADER.size
                 self._acknowledged.append(number)
 
     def acknowledged(self) -> list[int]:

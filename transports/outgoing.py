@@ -72,11 +72,13 @@ class Outgoing:
         self._numbers: dict[Ask, int] = {}
         self._last = 0
         self._streams: dict[int, RemoteRoom] = {}
-        self._stops: dict[str, dict[StopWait, None]] = {}
-        self._stop_numbers: dict[int, str] = {}
+        self._stops: dict[int, tuple[str, dict[StopWait, None]]] = {}
+        self._stop_numbers: dict[str, int] = {}
         self._leaving = False
         self._watched: dict[str, RemoteRef] = {}
         self.spawns = Spawns(self)
+        self.delivered = 0
+        """Messages that the peer has accepted in this session."""
 
     # -- messages
 
@@ -217,6 +219,7 @@ class Outgoing:
                 continue
             counters.outbox -= 1
             counters.delivered += 1
+            self.delivered += 1
             self._forget(sent)
         self.flush()
         self._open_doors()
@@ -273,9 +276,10 @@ class Outgoing:
         """A reply has come, or word that an actor has stopped, or started."""
         if self.spawns.started(message.number):
             return
-        if message.number in self._stop_numbers:
-            waits = self._stops.pop(self._stop_numbers.pop(message.number))
-            for waiter in waits:
+        if message.number in self._stops:
+            path, waiters = self._stops.pop(message.number)
+            self._stop_numbers.pop(path, None)
+            for waiter in waiters:
                 waiter.resolve()
             return
         ask = self._take(message.number)
@@ -410,15 +414,37 @@ class Outgoing:
     def await_stop(self, ref: RemoteRef) -> Waiter:
         """A wait for the end of an actor there. The other node is asked once, for all of them."""
         path = ref.address.path
-        waits = self._stops.get(path)
-        if waits is None:
-            waits = self._stops[path] = {}
-            number = self.next_number()
-            self._stop_numbers[number] = path
-            self.control(envelope.AwaitStop(number, path), in_order=True)
-        waiter = StopWait(waits)
-        waits[waiter] = None
+        number = self._stop_numbers.get(path)
+        if number is None:
+            number = self._stop_numbers[path] = self._await_stop(path)
+        return self._stop_wait(number)
+
+    def round_trip(self) -> Waiter:
+        """A wait until the peer has taken all that was sent before, or is lost."""
+        # It is answered at once: no actor has this path.
+        return self._stop_wait(self._await_stop(""))
+
+    def _await_stop(self, path: str) -> int:
+        number = self.next_number()
+        self._stops[number] = (path, {})
+        self.control(envelope.AwaitStop(number, path), in_order=True)
+        return number
+
+    def _stop_wait(self, number: int) -> Waiter:
+        waiter = StopWait(self, number)
+        self._stops[number][1][waiter] = None
         return waiter
+
+    def stop_wait_gone(self, waiter: StopWait) -> None:
+        """It was cancelled."""
+        if waiter.number not in self._stops:
+            return
+        path, waiters = self._stops[waiter.number]
+        waiters.pop(waiter, None)
+        if not waiters:
+            del self._stops[waiter.number]
+            self._stop_numbers.pop(path, None)
+            self.control(envelope.Cancelled(waiter.number), in_order=True)
 
     # -- the end
 
@@ -429,6 +455,7 @@ class Outgoing:
         """
         counters = self.node.dispatcher.counters
         letters = self.node.dispatcher.dead_letters
+        self.delivered = 0
         left = [*self._sent.values(), *(sent for _, sent in self._queue if sent is not None)]
         self._sent.clear()
         self._queue.clear()
@@ -449,8 +476,8 @@ class Outgoing:
             ask.answer(Raised(ActorStopped(ask.holder, ask.message, why, started=started)))
         stops, self._stops = self._stops, {}
         self._stop_numbers.clear()
-        for waits in stops.values():
-            for waiter in waits:
+        for _, waiters in stops.values():
+            for waiter in waiters:
                 waiter.resolve()
         self.spawns.lost(down)
         watched, self._watched = self._watched, {}

@@ -56,17 +56,21 @@ class RemoteRef(ActorRef):
     Links (`context.link`) reach actors of the same node only.
     """
 
-    __slots__ = ("__weakref__", "_address", "_node", "_rare")
+    __slots__ = ("__weakref__", "_address", "_node", "_rare", "_text")
 
     def __init__(self, node: Node, address: Address) -> None:
         self._node = node
         self._address = address
+        self._text = str(address)
         # Under this name the search of cycles, and a watcher that ends, look for it.
         self._rare: Watchers | None = None
 
     @property
     def address(self) -> Address:
         return self._address
+
+    def __str__(self) -> str:
+        return self._text
 
     def tell(self, message: object) -> None:
         node = self._node

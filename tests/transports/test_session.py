@@ -15,7 +15,7 @@ from transports.frames import Ack, Hello
 from transports.handshake import Agreed
 from transports.session import TABLE, Delivery, Event, Session, State
 
-FAR = Hello("far", 9, 1, 0, 0, 0, 4, 1 << 24)
+FAR = Hello("far", 9, 1, 0, 0, 0, 4, 1 << 24, 1 << 26)
 FRESH = Agreed(FAR, False, 0)
 
 
@@ -292,7 +292,7 @@ def test_a_new_connection_goes_on_behind_what_the_peer_has_received() -> None:
     session.received(data(3), 0.0)
     session.disconnected()
     session.send(b"4", charged=False)
-    assert session.hello("near", 7) == Hello("near", 7, 1, 9, 1, 1, 4, 1 << 24)
+    assert session.hello("near", 7) == Hello("near", 7, 1, 9, 1, 1, 4, 1 << 24, 1 << 26)
     session.connected(resumed(2), 5.0)
     # The ACK again: it may not have arrived.
     written = [ack(1, 0), data(3, b"2"), data(4, b"3"), data(5, b"4", False)]
@@ -321,7 +321,7 @@ def test_what_belonged_to_a_connection_ends_with_it() -> None:
 
 def test_a_hello_says_what_is_remembered_and_nothing_of_a_peer_never_met() -> None:
     session = Session(8, number=3, max_frame=4096)
-    assert session.hello("near", 7) == Hello("near", 7, 3, 0, 0, 0, 8, 4096)
+    assert session.hello("near", 7) == Hello("near", 7, 3, 0, 0, 0, 8, 4096, 1 << 26)
 
 
 def test_an_agreement_about_another_session_is_a_fault_of_the_caller() -> None:
@@ -371,7 +371,7 @@ def test_a_renewed_session_is_empty_and_has_the_same_settings_and_number() -> No
     renewed = session.renewed()
     assert renewed.state is State.NEW
     assert renewed.unacknowledged == 0
-    assert renewed.hello("near", 7) == Hello("near", 7, 5, 0, 0, 0, 7, 4096)
+    assert renewed.hello("near", 7) == Hello("near", 7, 5, 0, 0, 0, 7, 4096, 1 << 26)
     renewed.connected(FRESH, 0.0)
     assert renewed.wake_at(0.0) == 3.0
     assert 6.0 < renewed.silent_at < 9.0
@@ -563,3 +563,43 @@ def test_a_peer_that_floods_is_answered_with_two_frames() -> None:
 def test_a_session_that_makes_no_sense_cannot_be_made(settings: dict[str, Any], what: str) -> None:
     with pytest.raises(ValueError, match=what):
         Session(**settings)
+
+
+# -- the window in bytes
+
+
+def test_what_is_not_accepted_is_bounded_in_bytes_too() -> None:
+    near = Session(100, window_bytes=10)
+    near.connected(Agreed(attrs.evolve(FAR, window=100, window_bytes=10), False, 0), 0.0)
+    # The one that passes the window is sent still; so one that is larger than it can be.
+    near.send(b"x" * 9)
+    near.send(b"y" * 50)
+    assert not near.has_credit
+    with pytest.raises(WindowFull):
+        near.send(b"z")
+    near.send(b"control", charged=False)
+    near.outgoing(0.0)
+    near.received(ack(3, 1), 0.0)
+    assert not near.has_credit
+    near.received(ack(3, 2), 0.0)
+    assert near.has_credit
+
+
+def test_a_peer_that_sends_more_bytes_than_the_window_is_not_believed() -> None:
+    session = connected(100, window_bytes=10)
+    session.received(data(1, b"x" * 9), 0.0)
+    session.received(data(2, b"x" * 9), 0.0)
+    session.received(data(3, b"x" * 99, charged=False), 0.0)
+    with pytest.raises(DecodeError, match="beyond the window of 10 bytes"):
+        session.received(data(4, b"x"), 0.0)
+    session.accepted(1)
+    (delivery,) = session.received(data(4, b"x"), 0.0)
+    assert delivery.sequence == 4
+
+
+def test_a_window_in_bytes_that_changes_is_not_believed() -> None:
+    session = connected()
+    session.disconnected()
+    changed = Agreed(attrs.evolve(FAR, window_bytes=9), True, 0)
+    with pytest.raises(DecodeError, match="window_bytes"):
+        session.connected(changed, 0.0)
