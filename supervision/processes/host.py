@@ -31,7 +31,7 @@ class WorkerHost(Protocol):
         """How to start the process of that node, one of those that the host was made for."""
 
     async def joined(self, node: str) -> None:
-        """Return when there is a connection with that node. Waits as long as it takes."""
+        """Return when that node is connected, and takes actors. Waits as long as it takes."""
 
     async def gone(self, node: str, why: str) -> None:
         """The process of that node has ended: give the node up, after what it had sent."""

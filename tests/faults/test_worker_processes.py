@@ -246,6 +246,14 @@ async def test_a_worker_that_is_silent_for_too_long_is_killed_and_replaced() -> 
         assert not is_alive(old)
 
 
+async def test_once_workers_have_started_a_placement_has_the_choice_of_them_all() -> None:
+    async with a_system() as system:
+        await system.start(crew(3), name="workers")
+        refs = [system.spawn(Hand, on=LeastLoaded()) for _ in range(3)]
+        nodes = [ref.address.node for ref in refs]
+        assert nodes == ["s-worker-1", "s-worker-2", "s-worker-3"]
+
+
 async def test_all_processes_are_restarted_if_the_strategy_says_so() -> None:
     async with a_system() as system:
         await system.start(crew(2, strategy=OneForAll(max_restarts=None)), name="workers")

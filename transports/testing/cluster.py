@@ -274,10 +274,10 @@ class Echo(Actor):
 
 async def befall(run: Run, names: Sequence[str]) -> None:
     """Let faults befall nodes and links, at their times; until cancelled."""
-    links = [*names, CLIENT]
+    ends = [*names, CLIENT]
     period = 0
     while True:
-        for fault in run.plan.in_period(period, links):
+        for fault in run.plan.in_period(period, names, ends):
             await trio.sleep_until(fault.at)
             run.nursery.start_soon(_one, run, fault)
         period += 1
@@ -300,11 +300,14 @@ async def _one(run: Run, fault: Fault) -> None:
     if fault.kind in NODE_FAULTS:
         node = run.nodes.get(fault.where)
         if node is None or node.gone or run.healed:
+            run.missed.append(fault)
             return
         if fault.kind == "double":
             if node.is_up and not node.is_paused:
                 run.fired(fault)
                 await _double(run, node, fault)
+            else:
+                run.missed.append(fault)
             return
         run.fired(fault)
         if fault.kind == "crash":

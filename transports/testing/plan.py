@@ -25,8 +25,8 @@ class Plan(Protocol):
     def on_start(self, node: str, incarnation: int) -> Fault | None:
         """Of the clock of a node that starts."""
 
-    def in_period(self, period: int, nodes: Sequence[str]) -> list[Fault]:
-        """Of nodes and links, from `period * PERIOD` seconds on, for PERIOD seconds; in order."""
+    def in_period(self, period: int, nodes: Sequence[str], ends: Sequence[str]) -> list[Fault]:
+        """Of nodes and of links between ends, for PERIOD seconds from `period * PERIOD`; sorted."""
 
 
 class Chance:
@@ -70,7 +70,7 @@ class Chance:
         rate = round(1 + (drawn[3] - 0.5) * 0.02, 4)
         return Fault("skew", node, number=incarnation, by=by, rate=rate)
 
-    def in_period(self, period: int, nodes: Sequence[str]) -> list[Fault]:
+    def in_period(self, period: int, nodes: Sequence[str], ends: Sequence[str]) -> list[Fault]:
         found: list[Fault] = []
         for node in nodes:
             for kind, shortest, longest in (
@@ -79,9 +79,9 @@ class Chance:
                 ("double", 0.2, 8.0),
             ):
                 found += self._timed(kind, node, period, shortest, longest)
-        for one, other in combinations(nodes, 2):
+        for one, other in combinations(ends, 2):
             found += self._timed("part", f"{one}<->{other}", period, 0.2, 20.0)
-        for one, other in permutations(nodes, 2):
+        for one, other in permutations(ends, 2):
             way = f"{one}->{other}"
             found += self._timed("part-one-way", way, period, 0.2, 20.0)
             found += self._timed("slow", way, period, 1.0, 10.0)
@@ -122,7 +122,7 @@ class Listed:
     def on_start(self, node: str, incarnation: int) -> Fault | None:
         return self._faults.get(("skew", node, "", incarnation))
 
-    def in_period(self, period: int, nodes: Sequence[str]) -> list[Fault]:
+    def in_period(self, period: int, nodes: Sequence[str], ends: Sequence[str]) -> list[Fault]:
         start, end = period * PERIOD, (period + 1) * PERIOD
         return [fault for fault in self._timed if start <= fault.at < end]
 

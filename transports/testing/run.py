@@ -61,8 +61,9 @@ class Violation(AssertionError):
 class Outcome:
     """What a run came to.
 
-    error: what failed it, or None. hash: of its trace. fired: the faults, in order. counts: how
-    often each kind fired, and each `sometimes`. frames: that were sent. events: the last ones.
+    error: what failed it, or None. hash: of its trace. fired: the faults, in order. missed: those
+    whose time came, and that found nothing to befall. counts: how often each kind fired, and each
+    `sometimes`. frames: that were sent. events: the last ones.
     seconds: virtual ones. messages: that handlers have begun. unknown: messages that were in a node
     when it crashed.
     """
@@ -70,6 +71,7 @@ class Outcome:
     error: Exception | None
     hash: str
     fired: tuple[Fault, ...]
+    missed: tuple[Fault, ...]
     counts: dict[str, int]
     frames: int
     messages: int
@@ -178,6 +180,7 @@ class Run:
         self.error: Exception | None = None
         self.unknown = 0
         self._fired: list[Fault] = []
+        self.missed: list[Fault] = []
         self._counts: Counter[str] = Counter()
         self._ended: dict[str, Exception] = {}
         self._clock = VirtualClock()
@@ -203,6 +206,7 @@ class Run:
             self.error,
             self.trace.hash,
             tuple(self._fired),
+            tuple(self.missed),
             dict(self._counts),
             self.network.frames,
             self.observer.handled,

@@ -98,20 +98,23 @@ def main() -> None:
     sys.path[:] = settings.path
     for module in settings.modules:
         importlib.import_module(module)
-    transport = Unix(
-        os.path.join(settings.folder, settings.sockets[settings.node]),
-        peers=[
-            # (The parent does not call: so it is not waited for, in case it does.)
-            Peer(name, os.path.join(settings.folder, socket), calls=name != settings.parent)
-            for name, socket in settings.sockets.items()
-            if name != settings.node
-        ],
+    transport = make_transport(settings)
+    trio.run(serve, settings, transport, reports)
+    watch.end()
+
+
+def make_transport(settings: Settings) -> Unix:
+    """What connects this process with its parent and with the other workers."""
+    where = {name: os.path.join(settings.folder, file) for name, file in settings.sockets.items()}
+    mine = where.pop(settings.node)
+    return Unix(
+        mine,
+        # (The parent does not call: so it is not waited for, in case it does.)
+        peers=[Peer(name, path, calls=name != settings.parent) for name, path in where.items()],
         secret=bytes.fromhex(settings.secret),
         limits=settings.node_limits,
         spawnable=import_actors(settings.actors),
     )
-    trio.run(serve, settings, transport, reports)
-    watch.end()
 
 
 async def serve(settings: Settings, transport: Unix, reports: int) -> None:

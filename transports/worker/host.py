@@ -64,6 +64,11 @@ class Host:
         link = self._node.make_link(node)
         while not link.is_up():
             await link.changed.wait()
+        # What it takes comes just behind: a placement is to have the choice of all workers.
+        while self._settings.actors and node not in self._node.directory.takes:
+            told = trio.Event()
+            self._node.spawner.when_changed(told.set)
+            await told.wait()
 
     async def gone(self, node: str, why: str) -> None:
         """See WorkerHost."""
