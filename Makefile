@@ -35,7 +35,7 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: demo
-demo: $(VENV)/$(READY) ## Index this Python's standard library with actors, and show the report
+demo: $(VENV)/$(READY) ## Index this Python's standard library on worker processes, and show the report
 	@$(BIN)/trouper run examples.code_index
 
 .PHONY: test

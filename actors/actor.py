@@ -14,6 +14,7 @@ from actors.mailbox import Mailbox
 from actors.timers import check_seconds
 
 if TYPE_CHECKING:
+    from actors.ask import Ask
     from actors.context import Context
     from actors.failure import Signal
     from actors.ref import ActorRef
@@ -153,6 +154,10 @@ class Actor:
     async def _start(self) -> None:
         """What an incarnation begins with; a supervisor starts its children first."""
         await self.started()
+
+    def _whereabouts(self, ask: Ask) -> tuple[str, str]:
+        """Where an ask is, for AskTimeout, and what that calls this actor ("": by its address)."""
+        return ask.where, ""
 
     async def _supervise(self, signal: Signal) -> None:
         """See to a child, as supervisors do in the place of `child_failed` alone.

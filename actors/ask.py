@@ -81,7 +81,8 @@ class Ask(Waiter):
 
     def expire(self) -> None:
         """The time is up."""
-        error = AskTimeout(self.holder, self.message, self.timeout or 0.0, self.where)
+        where, who = self.holder._whereabouts(self)
+        error = AskTimeout(self.holder, self.message, self.timeout or 0.0, where, who)
         if self.resolve(Raised(error)):
             self._nobody_waits()
 

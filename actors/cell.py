@@ -223,6 +223,9 @@ class Cell(CellMailbox):
         self._dispatcher.check_thread("stop")
         stop(self, ExitReason.NORMAL)
 
+    def _whereabouts(self, ask: Ask) -> tuple[str, str]:
+        return (ask.where, "") if self._actor is None else self._actor._whereabouts(ask)
+
     _takes_asks = True
 
     def _load(self) -> int:

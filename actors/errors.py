@@ -132,16 +132,20 @@ class AskTimeout(ActorError, TimeoutError):
 
     Attributes: `ref`, `message`, `timeout` (seconds), `where`: "waiting for room", "queued",
     "being handled", "deferred" (the handler called `reply_later`), "being streamed" (the next item
-    did not come in time).
+    did not come in time); of a ``queue://``, whether it has consumers.
+
+    who: what the text calls `ref`; "": by its address.
     """
 
-    def __init__(self, ref: ActorRef, message: object, timeout: float, where: str) -> None:
+    def __init__(
+        self, ref: ActorRef, message: object, timeout: float, where: str, who: str = ""
+    ) -> None:
         self.ref = ref
         self.message = message
         self.timeout = timeout
         self.where = where
         super().__init__(
-            f"no reply from {ref} to {type(message).__name__} within {timeout:g} s: "
+            f"no reply from {who or ref} to {type(message).__name__} within {timeout:g} s: "
             f"the message was {where}"
         )
 

@@ -8,7 +8,6 @@ import types
 import typing
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
 from typing import Any, Final, Generic, TypeVar, dataclass_transform, overload
-from weakref import WeakKeyDictionary
 
 import attrs
 import msgspec
@@ -42,15 +41,20 @@ class Request(Generic[ReplyT_co]):
         )
 
 
+_UNKNOWN: Final = object()
+
+
 class MessageType:
     """What is registered of a message class: `cls`, `name` (as peers will know it), `version`."""
 
-    __slots__ = ("cls", "name", "version")
+    __slots__ = ("cls", "name", "reply", "version")
 
     def __init__(self, cls: type, name: str, version: int) -> None:
         self.cls = cls
         self.name = name
         self.version = version
+        # See `reply_type`, which looks for it once.
+        self.reply: Any = _UNKNOWN
 
 
 ITERATORS: Final = (AsyncIterator, AsyncIterable, AsyncGenerator)
@@ -109,24 +113,24 @@ def reply_type(cls: type) -> Any:
 
     That is: no Request, a type variable, or a name that its module does not know.
     """
-    found = _replies.get(cls)
-    if found is None:
-        found = _declared_reply(cls)
-        if found is not Any:
-            # (Any may be for a name that the module will know later.)
-            _replies[cls] = found
-    return found
-
-
-_replies: Final[WeakKeyDictionary[type, Any]] = WeakKeyDictionary()
-
-
-def _declared_reply(cls: type) -> Any:
+    registered = _registered.get(cls)
+    if registered is not None and registered.reply is not _UNKNOWN:
+        return registered.reply
+    found: Any = Any
     for base in cls.__mro__:
         for declared in base.__dict__.get("__orig_bases__", ()):
             if typing.get_origin(declared) is Request:
-                return _evaluated(typing.get_args(declared)[0], base.__module__)
-    return Any
+                found = _evaluated(typing.get_args(declared)[0], base.__module__)
+                if found is _UNKNOWN:
+                    # Its module may come to know the name.
+                    return Any
+                break
+        else:
+            continue
+        break
+    if registered is not None:
+        registered.reply = found
+    return found
 
 
 def item_type(cls: type) -> Any:
@@ -138,13 +142,13 @@ def item_type(cls: type) -> Any:
 
 
 def _evaluated(kind: Any, module: str) -> Any:
-    """A type whose quoted names are looked up in a module."""
+    """A type whose quoted names are looked up in a module; _UNKNOWN: that lacks one of them."""
     holder = types.SimpleNamespace(__annotations__={"reply": kind})
     names = vars(sys.modules[module]) if module in sys.modules else {}
     try:
         kind = typing.get_type_hints(holder, names, include_extras=True)["reply"]
     except NameError:
-        return Any
+        return _UNKNOWN
     return Any if isinstance(kind, TypeVar) else kind
 
 

@@ -163,6 +163,10 @@ class ActorRef(abc.ABC):
         """Queue an ask, or let it wait for room. An actor that takes no more answers it at once."""
         raise TypeError(f"{self!r} takes no asks: it is no ref of one actor")
 
+    def _whereabouts(self, ask: Ask) -> tuple[str, str]:
+        """Where an ask is that it has, and what to call itself: see AskTimeout."""
+        return ask.where, ""
+
     def _load(self) -> int:
         """How many messages it has, as far as is known here."""
         return 0

@@ -17,11 +17,13 @@ from actors.dispatcher import Dispatcher
 from actors.elsewhere import Elsewhere, elsewhere
 from actors.env import Env
 from actors.errors import NotRunning
-from actors.failure import Failure
+from actors.failure import Failure, Terminated
 from actors.intensity import Intensity
 from actors.ledger import Counters, Ledger
 from actors.mailbox import CLOSED, NOTHING
+from actors.monitor import monitor
 from actors.path_ref import PathRef
+from actors.ref import check_ref
 from actors.root import Root
 from actors.routing.registry import Registry
 from actors.spawning import spawn, start
@@ -168,6 +170,7 @@ class ActorSystem(Registry):
         dispatcher = self._dispatcher
         self._root._state = STOPPING
         cancelled: trio.Cancelled | None = None
+        crash: BaseException | None = None
         if not dispatcher.crashed:
             try:
                 if error is None:
@@ -182,12 +185,18 @@ class ActorSystem(Registry):
                 # Left while leaving: by a cancellation from outside, or because the system failed.
                 cancelled = cancel
             if not dispatcher.crashed:
-                await self._cut_off()
-        crash: BaseException | None = None
+                try:
+                    await self._cut_off()
+                except BaseException as broken:
+                    # Raised here it would tear this system's scopes, and those around it.
+                    crash = broken
+                    self._nursery.cancel_scope.cancel()
         try:
             # The body's exception is not the nursery's: it stays what it is, in no group.
             await self._nursery_manager.__aexit__(None, None, None)
         except BaseException as group:
+            if crash is not None:
+                group.__context__ = crash
             crash = group
         self._end(error or cancelled, crash)
         if cancelled is not None:
@@ -203,9 +212,11 @@ class ActorSystem(Registry):
                 self._dispatcher.workers.abandon_hooks()
                 await self._root.kill_all()
             self._root._state = STOPPED
-            if self._transport is not None and self._attached:
-                await self._transport.detach()
-            self._dispatcher.close()
+            try:
+                if self._transport is not None and self._attached:
+                    await self._transport.detach()
+            finally:
+                self._dispatcher.close()
 
     def _end(self, error: BaseException | None, crash: BaseException | None) -> None:
         """Close the scope, and raise what is to be raised besides `error`."""
@@ -292,6 +303,19 @@ class ActorSystem(Registry):
         if on is not None:
             return await elsewhere(self._root, cls, on).start(self._root, cls, args, name, on)
         return await start(self._root, cls, args, name)
+
+    async def watch(self, ref: ActorRef) -> Terminated:
+        """Wait until an incarnation of `ref` ends, and return why. `Context.watch` for no actor.
+
+        At once, with ExitReason.NO_ACTOR, if it has stopped already. A ref of another node: also
+        when that is lost (NodeDown). Always a checkpoint; if cancelled, it is watched no longer.
+
+        Raises:
+            TypeError: `ref` is no ref of an actor that can be watched.
+            AskCycle: called by an actor for which `ref` waits, or by `ref` itself.
+            SystemClosed, NotRunning, WrongThread.
+        """
+        return await monitor(self._dispatcher, check_ref(ref, "watch"))
 
     def at(self, address: str | Address) -> ActorRef:
         """The ref of an address. Never waits, and does not ask whether anybody is there.

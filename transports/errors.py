@@ -48,7 +48,7 @@ class RemoteFailure(ActorError):
 
 
 class WindowFull(ActorError):
-    """The peer has as many messages that it has not accepted as it allows.
+    """The peer has as many messages, or bytes of them, that it has not accepted as it allows.
 
     Nothing was taken. Attribute: `window` (messages; 0 before the first connection).
     """
@@ -56,7 +56,7 @@ class WindowFull(ActorError):
     def __init__(self, window: int) -> None:
         self.window = window
         super().__init__(
-            f"the peer has not accepted {window} messages, which is its whole window"
+            f"the peer has not accepted so much that its window ({window} messages) is full"
             if window
             else "there is no window before the first connection with the peer"
         )

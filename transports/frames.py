@@ -46,7 +46,7 @@ DATA_HEADER: Final = struct.Struct(">BBQ")
 BATCH_HEADER: Final = struct.Struct(">BBQBH")
 ARRAY_16: Final = 0xDC
 _PREFIX: Final = struct.Struct(">B4sH")
-_HELLO: Final = struct.Struct(">QQQQQIIB")
+_HELLO: Final = struct.Struct(">QQQQQIIIB")
 _ACK: Final = struct.Struct(">BBQQB")
 _RANGE: Final = struct.Struct(">QQ")
 _NUMBER: Final = struct.Struct(">BQ")
@@ -76,7 +76,8 @@ class Hello:
     peer_incarnation, peer_session: the session of the peer that it remembers, both 0 if none.
     received: the highest sequence that it has in order of that session. window: charged messages
         that it holds before it has accepted any. max_frame: bytes of the largest payload of a frame
-        that it takes and sends.
+        that it takes and sends. window_bytes: of charged messages that it holds, the last one, with
+        which they pass it, not counted.
 
     Raises:
         ValueError: a field is not in its range, or something is remembered of no session.
@@ -90,6 +91,7 @@ class Hello:
     received: int
     window: int
     max_frame: int
+    window_bytes: int
 
     def __attrs_post_init__(self) -> None:
         # InvalidAddress is a ValueError.
@@ -102,6 +104,7 @@ class Hello:
         _check("received", self.received, 0, _MOST_64)
         _check("window", self.window, 1, MOST_WINDOW)
         _check("max_frame", self.max_frame, LEAST_FRAME, _MOST_32)
+        _check("window_bytes", self.window_bytes, 1, _MOST_32)
         if (self.peer_incarnation == 0) != (self.peer_session == 0):
             raise ValueError("peer_incarnation and peer_session: both 0, or neither")
         if self.received and not self.peer_session:
@@ -162,6 +165,7 @@ def encode_hello(hello: Hello) -> bytes:
             hello.received,
             hello.window,
             hello.max_frame,
+            hello.window_bytes,
             len(name),
         )
         + name

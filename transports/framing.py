@@ -67,14 +67,15 @@ class FrameDecoder:
             buffer = self._buffer
         payloads = []
         start = 0
-        while len(buffer) - start >= HEADER.size:
+        size = len(buffer)
+        while size - start >= HEADER.size:
             length, check, checksum = HEADER.unpack_from(buffer, start)
             if zlib.crc32(buffer[start : start + LENGTH.size]) != check:
                 self._refuse("the checksum of a frame's length is wrong")
             if length > self.max_frame:
                 self._refuse(f"a frame of {length} bytes, of {self.max_frame} allowed")
             end = start + HEADER.size + length
-            if len(buffer) < end:
+            if size < end:
                 break
             payload = bytes(buffer[start + HEADER.size : end])
             if zlib.crc32(payload, check) != checksum:

@@ -13,6 +13,7 @@ import msgspec
 from transports.errors import DecodeError
 from transports.frames import (
     BATCH,
+    BATCH_HEADER,
     DATA_HEADER,
     MOST_RANGES,
     Ack,
@@ -23,6 +24,7 @@ from transports.frames import (
 from transports.ranges import Ranges
 
 HEADER_SIZE: Final = DATA_HEADER.size
+ARRAY_SIZE: Final = BATCH_HEADER.size - HEADER_SIZE
 
 _split: Final = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
 
@@ -39,6 +41,11 @@ class Delivery(msgspec.Struct, frozen=True, gc=False):
     payload: bytes
     charged: bool
     count: int = 1
+
+    @property
+    def size(self) -> int:
+        """Bytes of all payloads."""
+        return len(self.payload) - (ARRAY_SIZE if self.count > 1 else 0)
 
     def payloads(self) -> list[bytes]:
         """The payload of each.
@@ -61,18 +68,24 @@ class Inbound:
     """Messages of the peer up to `received`; `due` says that it should be sent an ACK, `urgent`
     that this can wait for nothing.
 
-    window: charged messages that may be here and not accepted.
+    window, window_bytes: of charged messages that may be here and not accepted; of the bytes, the
+    last message is not counted.
     """
 
-    def __init__(self, window: int) -> None:
+    def __init__(self, window: int, window_bytes: int) -> None:
         self.received = 0
         self.due = False
         self.urgent = False
         self._window = window
+        self._window_bytes = window_bytes
+        self._bytes = 0
         self._accepted = Ranges()
         # Of those not accepted: how many are charged, and which are not (a dict is ordered).
         self._charged = 0
         self._uncharged: dict[int, None] = {}
+        # Bytes of the charged ones: of a batch while none of it is accepted, or of each message.
+        self._whole: dict[int, Delivery] = {}
+        self._sizes: dict[int, int] = {}
         self._asked_at = -1
         self._ask = False
         self._told = 0
@@ -108,12 +121,19 @@ class Inbound:
         if charged:
             if self._charged + count > self._window:
                 raise DecodeError("$", f"message {last} is beyond the window, {self._window}")
+            if self._bytes >= self._window_bytes:
+                size = f"the window of {self._window_bytes} bytes"
+                raise DecodeError("$", f"message {sequence} is beyond {size}")
             self._charged += count
         else:
             self._uncharged.update(dict.fromkeys(range(sequence, last + 1)))
         self.received = last
         self.due = True
-        return [Delivery(sequence, frame[HEADER_SIZE:], charged, count)]
+        delivery = Delivery(sequence, frame[HEADER_SIZE:], charged, count)
+        if charged:
+            self._bytes += delivery.size
+            self._whole[sequence] = delivery
+        return [delivery]
 
     def accept(self, sequence: int, count: int = 1) -> None:
         """It is in its mailbox, and so are those behind it, `count` of them in all.
@@ -130,8 +150,31 @@ class Inbound:
                 if number in uncharged:
                     del uncharged[number]
                     count -= 1
-        self._charged -= count
+        if count:
+            self._charged -= count
+            self._give_back(sequence, last)
         self.due = True
+
+    def _give_back(self, first: int, last: int) -> None:
+        """The bytes of these messages are no longer held for the peer."""
+        whole = self._whole.pop(first, None)
+        if whole is not None:
+            if whole.sequence + whole.count - 1 == last:
+                self._bytes -= whole.size
+                return
+            self._take_apart(whole)
+        else:
+            # Some of a batch, but not the first of it: the newest mostly.
+            for each in reversed(tuple(self._whole.values())):
+                if each.sequence <= last and first < each.sequence + each.count:
+                    del self._whole[each.sequence]
+                    self._take_apart(each)
+        for number in range(first, last + 1):
+            self._bytes -= self._sizes.pop(number, 0)
+
+    def _take_apart(self, batch: Delivery) -> None:
+        for number, payload in enumerate(batch.payloads(), batch.sequence):
+            self._sizes[number] = len(payload)
 
     def ack(self) -> bytes:
         """The frame of an ACK of everything until now."""

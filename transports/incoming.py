@@ -120,6 +120,29 @@ class RemoteWatcher:
         self.incoming.watch_ended(self, notice)
 
 
+class StopAnswer:
+    """Somebody on another node waits for the end of an actor."""
+
+    __slots__ = ("cell", "incoming", "number", "path")
+
+    def __init__(self, incoming: Incoming, number: int, path: str, cell: Cell) -> None:
+        self.incoming = incoming
+        self.number = number
+        self.path = path
+        self.cell = cell
+        cell._on_stop(self.say)
+
+    def say(self) -> None:
+        """It has stopped for good."""
+        self.incoming.has_stopped(self)
+
+    def leave(self) -> None:
+        """Nobody waits for it any more."""
+        rare = self.cell._rare
+        if rare is not None and self.say in rare.cleanups:
+            rare.cleanups.remove(self.say)
+
+
 class Incoming:
     """The receiving side of a link, for the life of one session."""
 
@@ -136,9 +159,11 @@ class Incoming:
         self._watchers: dict[str, RemoteWatcher] = {}
         self.spawned: dict[Cell, None] = {}
         """The actors that the peer has spawned here, and that are alive."""
+        self._stops: dict[str, StopAnswer] = {}
+        self._stop_paths: dict[int, str] = {}
         self._over = False
         self.received = 0
-        """Messages delivered so far."""
+        """Messages delivered so far: what the peer has sent of the ledger's."""
 
     def deliver(self, delivery: Delivery) -> None:
         """Take what the session has delivered.
@@ -418,6 +443,11 @@ class Incoming:
         answer = self._answers.pop(message.number, None)
         if answer is not None:
             answer.leave()
+            return
+        path = self._stop_paths.pop(message.number, None)
+        stop = None if path is None else self._stops.pop(path, None)
+        if stop is not None:
+            stop.leave()
 
     def _publish(self, message: envelope.Publish) -> None:
         try:
@@ -434,7 +464,9 @@ class Incoming:
             reason = DeadLetterReason.UNREADABLE
             self._node.dispatcher.dead_letters.add(ref, message.body, reason)
             return
-        ref.publish_here(item)
+        if not ref.publish_here(item).matched:
+            # The last subscriber went while it was on its way.
+            ref._nobody(item)
 
     # -- watching and stopping
 
@@ -471,16 +503,28 @@ class Incoming:
 
     def _await_stop(self, message: envelope.AwaitStop) -> None:
         cell = self._find(message.path)
-
-        def say() -> None:
-            if not self._over:
-                body = self._node.codec.encode_value(None)
-                self._outgoing.control(envelope.Replied(message.number, body))
-
+        known = self._stops.get(message.path)
         if cell is None:
-            say()
+            self._say_stopped(message.number)
+        elif known is not None:
+            # One for each actor, however often it is asked: the newest is answered.
+            self._stop_paths.pop(known.number, None)
+            known.number = message.number
+            self._stop_paths[message.number] = message.path
         else:
-            cell._on_stop(say)
+            self._stops[message.path] = StopAnswer(self, message.number, message.path, cell)
+            self._stop_paths[message.number] = message.path
+
+    def has_stopped(self, answer: StopAnswer) -> None:
+        """An actor that a peer waits for has stopped."""
+        self._stop_paths.pop(answer.number, None)
+        self._stops.pop(answer.path, None)
+        self._say_stopped(answer.number)
+
+    def _say_stopped(self, number: int) -> None:
+        if not self._over:
+            body = self._node.codec.encode_value(None)
+            self._outgoing.control(envelope.Replied(number, body))
 
     # -- actors that the peer spawns here
 
@@ -514,3 +558,6 @@ class Incoming:
             answer.leave()
         for path in tuple(self._watchers):
             self._unwatch(path)
+        stops, self._stops = self._stops, {}
+        for stop in stops.values():
+            stop.leave()

@@ -50,7 +50,7 @@ class Link:
         self.changed = trio.Event()
         self.fence = 0
         self.down_since = node.dispatcher.timers.clock()
-        self._wakes = trio.Event()
+        self._wakes: trio.Event | None = None
         self._reading = False
         # The connection, while its writer waits; and that wait.
         self._direct: Frames | None = None
@@ -60,8 +60,10 @@ class Link:
 
     def wake(self) -> None:
         """There is something to write."""
-        if not self._reading:
+        # Said for each frame: it sets no event for which nobody waits.
+        if self._wakes is not None and not self._reading:
             self._wakes.set()
+            self._wakes = None
 
     def write_now(self) -> None:
         """There is something to write that is not to wait for the writer's turn.
@@ -80,7 +82,7 @@ class Link:
         if written and not connection.write_now(written):
             self._direct = None
         if self._direct is None or session.state is State.CLOSED:
-            self._wakes.set()
+            self.wake()
             return
         at = session.wake_at(now)
         if at < self._pause_until:
@@ -197,7 +199,7 @@ class Link:
         now = self.node.dispatcher.timers.clock()
         self.session.connected(agreed, now)
         self.up = True
-        self._change()
+        self.change()
         if is_new:
             self.node.directory.tell_all(self)
         self.outgoing.flush()
@@ -212,9 +214,10 @@ class Link:
         if self.session.state is State.CLOSED and not self.node.leaving:
             # At once: nobody may ever connect again who would find out.
             self.lose("it has left")
-        self._change()
+        self.change()
 
-    def _change(self) -> None:
+    def change(self) -> None:
+        """Wake who waits for `changed`."""
         changed, self.changed = self.changed, trio.Event()
         changed.set()
 
@@ -275,13 +278,13 @@ class Link:
                 continue
             if session.state is State.CLOSED:
                 raise Broken("the session is closed")
-            self._wakes = trio.Event()
+            self._wakes = wakes = trio.Event()
             at = session.wake_at(now)
             try:
                 self._direct = connection if connection.is_direct else None
                 self._pause_until = at
                 with trio.CancelScope(deadline=self.node.system.env.until(at)) as self._pause:
-                    await self._wakes.wait()
+                    await wakes.wait()
             finally:
                 self._direct = None
 
@@ -342,4 +345,6 @@ class Link:
                 why = f"it was out of reach for {self.node.limits.lost_after:g} s"
                 self.lose(why, for_good=ends)
                 if ends:
+                    # Who waits for this link is to wait for the next one.
+                    self.change()
                     return

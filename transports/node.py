@@ -20,9 +20,10 @@ from actors import (
     Failure,
     InvalidAddress,
     NodeDown,
+    NotRunning,
     SystemClosed,
 )
-from actors.address import Address
+from actors.address import Address, check_name
 from actors.ask import Ask
 from actors.cell import Cell
 from actors.waiting import PENDING, Raised, Waiter
@@ -57,8 +58,9 @@ def _positive(_: object, attribute: attrs.Attribute[Any], value: float) -> None:
 class Limits:
     """Bounds of a node. Seconds, messages and bytes.
 
-    window: messages of a peer that may be here and not yet in their mailboxes. per_target: of this
-    node's, for one actor elsewhere, on the way. outbox: that wait for a peer's window. max_message:
+    window: messages of a peer that may be here and not yet in their mailboxes. window_bytes: the
+    same in bytes; the message with which they pass it is taken still. per_target: of this node's,
+    for one actor elsewhere, on the way. outbox: that wait for a peer's window. max_message:
     bytes of the largest one, the same on all nodes. handshake_within; lost_after: how long a peer
     may be out of reach until it is given up; heartbeat: between two PINGs: a connection on which
     nothing is heard is broken after 3 of them at the latest; dial_at_most: between two attempts to
@@ -69,6 +71,7 @@ class Limits:
     """
 
     window: int = attrs.field(default=4096, validator=_positive)
+    window_bytes: int = attrs.field(default=1 << 26, validator=_positive)
     per_target: int = attrs.field(default=1024, validator=_positive)
     outbox: int = attrs.field(default=4096, validator=_positive)
     max_message: int = attrs.field(default=1 << 24, validator=_positive)
@@ -135,6 +138,8 @@ class Node:
         self._ended = trio.Event()
         self._connections: list[Connections] = []
         self._next_session = 1
+        self._met = trio.Event()
+        """There is a new link."""
         self.leaving = False
 
     # -- a transport
@@ -167,20 +172,37 @@ class Node:
     async def detach(self) -> None:
         """The system is being left: say goodbye, and let go."""
         self.leaving = True
+        with contextlib.ExitStack() as letting_go:
+            letting_go.callback(self._let_go)
+            try:
+                await self._say_goodbye()
+            finally:
+                # A reader may be in the middle of what has arrived: it is let finish, while the
+                # system can still take a message, or refuse it.
+                self._scope.cancel()
+                with trio.CancelScope(shield=True):
+                    await self._ended.wait()
+
+    async def _say_goodbye(self) -> None:
+        # A peer may be forgotten, and another one call, meanwhile.
+        links = tuple(self._links.values())
         with trio.move_on_after(self.limits.leave_within):
-            for link in self._links.values():
+            for link in links:
                 if link.up and link.session.state is State.CONNECTED:
                     link.outgoing.leave()
-            for link in self._links.values():
+            for link in links:
                 while link.up and link.session.state is not State.CLOSED:
                     await link.changed.wait()
-        # A reader may be in the middle of what has arrived: it is let finish, while the system can
-        # still take a message, or refuse it.
-        self._scope.cancel()
-        await self._ended.wait()
-        for link in self._links.values():
-            link.incoming.lost()
-            link.outgoing.lost(NodeDown(link.peer, "this system was left"), for_good=True)
+
+    def _let_go(self) -> None:
+        """End every wait for a peer. Whatever one of these raises, the others are done."""
+        with contextlib.ExitStack() as letting_go:
+            letting_go.callback(self._met.set)
+            for link in reversed(self._links.values()):
+                down = NodeDown(link.peer, "this system was left")
+                letting_go.callback(link.change)
+                letting_go.callback(link.outgoing.lost, down, for_good=True)
+                letting_go.callback(link.incoming.lost)
 
     async def _run(self, opened: trio.Event) -> None:
         try:
@@ -192,6 +214,8 @@ class Node:
                     # Also a node that nobody can call, and that calls nobody, may do so later.
                     await trio.sleep_forever()
         finally:
+            # Where that failed, too: `attach` waits for it, shielded.
+            opened.set()
             self._ended.set()
 
     # -- connections
@@ -223,6 +247,8 @@ class Node:
             session = self.new_session(self._next_session)
             link = self._links[peer] = Link(self, peer, session)
             self._nursery.start_soon(link.watch_over)
+            met, self._met = self._met, trio.Event()
+            met.set()
         return link
 
     def forget(self, link: Link) -> bool:
@@ -245,6 +271,7 @@ class Node:
             heartbeat=limits.heartbeat,
             max_frame=limits.max_frame,
             number=number,
+            window_bytes=limits.window_bytes,
         )
 
     def new_codec(self) -> Codec:
@@ -254,6 +281,39 @@ class Node:
     def new_incoming(self, peer: str, session: Session, outgoing: Outgoing) -> Incoming:
         """The receiving side of a link, for one session."""
         return Incoming(self, peer, session, outgoing)
+
+    async def reached(self, peer: str) -> None:
+        """Wait until there is a connection with a peer, and this node knows what that one has.
+
+        That is: the subscribers, consumers and instances there were when they met. So after it a
+        first ask to a service of the peer finds it. A peer that nobody calls is waited for until
+        it calls; a node has always reached itself. Always a checkpoint.
+
+        Raises:
+            InvalidAddress: no node can have that name.
+            NotRunning: the system has not been entered.
+            SystemClosed: it has been left, before this or meanwhile.
+        """
+        check_name(peer, "node's name")
+        if "system" not in vars(self):
+            raise NotRunning(peer, f"node {peer!r} is reached once the actor system is entered")
+        await trio.lowlevel.checkpoint()
+        while self.link(peer) is None or not self._links[peer].up:
+            if peer == self.name:
+                return
+            link = self._links.get(peer)
+            await (self._met if link is None else link.changed).wait()
+        link = self._links[peer]
+        session = link.session
+        # The peer has said what it has before it answers anything.
+        waiter = link.outgoing.round_trip()
+        asker = self.asker()
+        if asker is None:
+            await waiter.wait(self.dispatcher)
+        else:
+            await asker._wait_as(asker, waiter)
+        if self.leaving or link.session is not session:
+            await self.reached(peer)
 
     # -- what refs and links need
 
@@ -269,7 +329,7 @@ class Node:
         return None if link is None else link.outgoing
 
     def link_still(self, peer: str) -> Outgoing | None:
-        """The same while the system is being left: for those who take something back."""
+        """The same while the system is being left: for those who let go of something."""
         link = self._links.get(peer)
         return None if link is None else link.outgoing
 

@@ -12,6 +12,7 @@ from math import inf
 from transports.errors import DecodeError, WindowFull
 from transports.frames import (
     BATCH,
+    BATCH_HEADER,
     DATA,
     DATA_HEADER,
     MOST_IN_BATCH,
@@ -27,11 +28,13 @@ class Outbound:
 
     Of several that are sent before something is written, those that are charged, or not, alike are
     one frame, a BATCH of at most `most` bytes.
-    `window` is the peer's, 0 until it is known. `due` says that there are frames to write.
+    `window` and `window_bytes` are the peer's, 0 until they are known. `due` says that there are
+    frames to write.
     """
 
     def __init__(self, resend_after: float, resend_at_most: float, most: int = 1 << 16) -> None:
         self.window = 0
+        self.window_bytes = 0
         self.resend_at = inf
         self.last = 0
         self._resend_after = resend_after
@@ -44,6 +47,9 @@ class Outbound:
         self._run_charged = False
         self._run_size = 0
         self.charged = 0
+        # Those of a batch are given back when all of it is accepted.
+        self.charged_bytes = 0
+        self._left: dict[int, int] = {}
         self._acknowledged: list[int] = []
         self._written = 0
         self._next = 1
@@ -58,7 +64,7 @@ class Outbound:
     @property
     def has_credit(self) -> bool:
         """Whether the peer's window has room for a charged message."""
-        return self.charged < self.window
+        return self.charged < self.window and self.charged_bytes < self.window_bytes
 
     @property
     def due(self) -> bool:
@@ -72,9 +78,10 @@ class Outbound:
             WindowFull: it is charged, and there is no credit.
         """
         if charged:
-            if self.charged >= self.window:
+            if not self.has_credit:
                 raise WindowFull(self.window)
             self.charged += 1
+            self.charged_bytes += len(payload)
         self._run_size += len(payload)
         run = self._run
         if run and (
@@ -97,15 +104,16 @@ class Outbound:
             WindowFull: there is less credit.
         """
         count = len(payloads)
-        if self.charged + count > self.window:
+        size = sum(map(len, payloads))
+        if self.charged + count > self.window or self.charged_bytes + size > self.window_bytes:
             raise WindowFull(self.window)
         first = self.last + 1
-        size = sum(map(len, payloads))
         if self._run or count > MOST_IN_BATCH or size > self._most:
             for payload in payloads:
                 self.send(payload, True)
             return first
         self.charged += count
+        self.charged_bytes += size
         self._run = payloads
         self._run_charged = True
         self._run_size = size
@@ -197,14 +205,36 @@ class Outbound:
 
     def _free(self, numbers: Iterable[int]) -> None:
         pop, append = self._frames.pop, self._acknowledged.append
-        charged = 0
+        of: bytes | None = None
+        count = 0
         for number in numbers:
             frame = pop(number, None)
             # An ACK repeats what those before it have said.
             if frame is not None:
-                charged += frame[1]
                 append(number)
-        self.charged -= charged
+                if frame is of:
+                    count += 1
+                    continue
+                if of is not None:
+                    self._give_back(of, count)
+                of, count = frame, 1
+        if of is not None:
+            self._give_back(of, count)
+
+    def _give_back(self, frame: bytes, count: int) -> None:
+        """So many messages of a frame were accepted."""
+        if not frame[1]:
+            return
+        self.charged -= count
+        if frame[0] == BATCH:
+            last = last_of(frame)
+            left = self._left.pop(last, count_of(frame)) - count
+            if left:
+                self._left[last] = left
+                return
+            self.charged_bytes -= len(frame) - BATCH_HEADER.size
+        else:
+            self.charged_bytes -= len(frame) - DATA_HEADER.size
 
     def acknowledged(self) -> list[int]:
         """The sequences accepted since the last call, in the order in which the peer said so."""

@@ -86,11 +86,13 @@ class Outgoing:
         self._numbers: dict[Ask, int] = {}
         self._last = 0
         self._streams: dict[int, RemoteRoom] = {}
-        self._stops: dict[str, dict[StopWait, None]] = {}
-        self._stop_numbers: dict[int, str] = {}
+        self._stops: dict[int, tuple[str, dict[StopWait, None]]] = {}
+        self._stop_numbers: dict[str, int] = {}
         self._leaving = False
         self._watched: dict[str, RemoteRef] = {}
         self.spawns = Spawns(self)
+        self.delivered = 0
+        """Messages that the peer has accepted in this session."""
 
     # -- messages
 
@@ -100,34 +102,35 @@ class Outgoing:
         Raises:
             NotEncodable: it is none that can be sent.
         """
-        body = self._encode(message)
+        payload = ref.encode_tell(self._encode(message))
         target = ref.text
         on_the_way = self._on_the_way
         count = on_the_way.get(target, 0)
-        if self._left <= 0 or count >= self.per_target or self._doors or len(body) > MOST_IN_RUN:
-            return self._tell_alone(ref, body, message)
+        if self._left <= 0 or count >= self.per_target or self._doors or len(payload) > MOST_IN_RUN:
+            return self._tell_alone(ref, payload, message)
         self._left -= 1
         on_the_way[target] = count + 1
         counters = self._counters
         counters.at_the_door += 1
         counters.outbox += 1
         run = self._run
-        run.append(ref.encode_tell(body))
+        run.append(payload)
         self._told.append(Sent(target, ref, message))
         if len(run) == 1:
             self._wake()
         return True
 
-    def _tell_alone(self, ref: RemoteRef, body: bytes, message: object) -> bool:
+    def _tell_alone(self, ref: RemoteRef, payload: bytes, message: object) -> bool:
         """As `tell`, looking at everything; and whether those behind it need not."""
         if self._run:
             self.write_now()
             self.commit()
         if not self._has_room(ref.text):
             return False
-        self._post(ref.encode_tell(body), Sent(ref.text, ref, message))
+        self._post(payload, Sent(ref.text, ref, message))
         if not self._queue:
-            self._left = min(self.session.credit, AT_ONCE)
+            session = self.session
+            self._left = min(session.credit, session.credit_bytes // MOST_IN_RUN, AT_ONCE)
         return True
 
     def commit(self) -> None:
@@ -137,7 +140,7 @@ class Outgoing:
         if not run:
             return
         self._run, self._told = [], []
-        if self.session.credit < len(run):
+        if not self.session.may_send:
             self._queue.extend(zip(run, told, strict=True))
             return
         first = self.session.send_run(run)
@@ -297,6 +300,7 @@ class Outgoing:
             self._forget(target, of_one)
         counters.outbox -= done
         counters.delivered += done
+        self.delivered += done
         if self._queue or self._leaving:
             self.flush()
         if self._doors:
@@ -365,9 +369,10 @@ class Outgoing:
 
     def _has_stopped(self, number: int) -> None:
         """An actor has stopped, if somebody waits for that under this number."""
-        if number in self._stop_numbers:
-            waits = self._stops.pop(self._stop_numbers.pop(number))
-            for waiter in waits:
+        if number in self._stops:
+            path, waiters = self._stops.pop(number)
+            self._stop_numbers.pop(path, None)
+            for waiter in waiters:
                 waiter.resolve()
 
     def item(self, message: envelope.Item) -> None:
@@ -492,15 +497,37 @@ class Outgoing:
     def await_stop(self, ref: RemoteRef) -> Waiter:
         """A wait for the end of an actor there. The other node is asked once, for all of them."""
         path = ref.address.path
-        waits = self._stops.get(path)
-        if waits is None:
-            waits = self._stops[path] = {}
-            number = self.next_number()
-            self._stop_numbers[number] = path
-            self.control(envelope.AwaitStop(number, path), in_order=True)
-        waiter = StopWait(waits)
-        waits[waiter] = None
+        number = self._stop_numbers.get(path)
+        if number is None:
+            number = self._stop_numbers[path] = self._await_stop(path)
+        return self._stop_wait(number)
+
+    def round_trip(self) -> Waiter:
+        """A wait until the peer has taken all that was sent before, or is lost."""
+        # It is answered at once: no actor has this path.
+        return self._stop_wait(self._await_stop(""))
+
+    def _await_stop(self, path: str) -> int:
+        number = self.next_number()
+        self._stops[number] = (path, {})
+        self.control(envelope.AwaitStop(number, path), in_order=True)
+        return number
+
+    def _stop_wait(self, number: int) -> Waiter:
+        waiter = StopWait(self, number)
+        self._stops[number][1][waiter] = None
         return waiter
+
+    def stop_wait_gone(self, waiter: StopWait) -> None:
+        """It was cancelled."""
+        if waiter.number not in self._stops:
+            return
+        path, waiters = self._stops[waiter.number]
+        waiters.pop(waiter, None)
+        if not waiters:
+            del self._stops[waiter.number]
+            self._stop_numbers.pop(path, None)
+            self.control(envelope.Cancelled(waiter.number), in_order=True)
 
     # -- the end
 
@@ -511,6 +538,7 @@ class Outgoing:
         """
         counters = self.node.dispatcher.counters
         letters = self.node.dispatcher.dead_letters
+        self.delivered = 0
         queued = (sent for _, sent in self._queue if sent is not None)
         left = [*self._sent.values(), *self._told, *queued]
         self._sent.clear()
@@ -533,8 +561,8 @@ class Outgoing:
             ask.answer(Raised(ActorStopped(ask.holder, ask.message, why, started=started)))
         stops, self._stops = self._stops, {}
         self._stop_numbers.clear()
-        for waits in stops.values():
-            for waiter in waits:
+        for _, waiters in stops.values():
+            for waiter in waiters:
                 waiter.resolve()
         self.spawns.lost(down)
         watched, self._watched = self._watched, {}

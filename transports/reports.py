@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import traceback
 from typing import Final
 
@@ -26,5 +28,21 @@ def text_of(error: BaseException) -> str:
 
 
 def trace_of(error: BaseException) -> str:
-    """The end of the traceback of an error."""
-    return plain("".join(traceback.format_exception(error))[-MOST:])
+    """The end of the traceback of an error, with paths as they are imported.
+
+    Where they are on this machine concerns no peer; and a simulated run, whose frames are of these
+    bytes too, is to be the same in another checkout.
+    """
+    text = "".join(traceback.format_exception(error))
+    # ("" is the current folder, which may have been removed.)
+    folders = filter(None, (each or _here() for each in sys.path))
+    for folder in sorted(folders, key=len, reverse=True):
+        text = text.replace(f'File "{folder}/', 'File "')
+    return plain(text[-MOST:])
+
+
+def _here() -> str:
+    try:
+        return os.getcwd()
+    except OSError:
+        return ""

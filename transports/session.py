@@ -91,7 +91,8 @@ class Session:
     window: charged messages of the peer that may be here and not accepted. resend_after: seconds
         without progress until what the peer has not received is written again; twice as many each
         time, up to `resend_at_most`. heartbeat: seconds between PINGs; see `PhiAccrual` for how
-        long may nothing be heard. max_frame: bytes of the largest frame. number: which session
+        long may nothing be heard. max_frame: bytes of the largest frame. window_bytes: as
+        `window`, of the messages' bytes, the last message not counted. number: which session
         with this peer it is, larger each time that this side has given one up; the same again if
         the peer's process or session is another (`renewed`).
 
@@ -112,15 +113,17 @@ class Session:
         heartbeat: float = 1.0,
         max_frame: int = 1 << 24,
         number: int = 1,
+        window_bytes: int = 1 << 26,
     ) -> None:
         if not 0 < resend_after <= resend_at_most:
             raise ValueError(f"resend_after: above 0, to {resend_at_most}, not {resend_after!r}")
         if not 0 < heartbeat < inf:
             raise ValueError(f"heartbeat: above 0, and finite, not {heartbeat!r}")
         # What a HELLO cannot say is refused now.
-        Hello("check", 1, number, 0, 0, 0, window, max_frame)
+        Hello("check", 1, number, 0, 0, 0, window, max_frame, window_bytes)
         self.number = number
         self.window = window
+        self.window_bytes = window_bytes
         self._max_frame = max_frame
         self._max_payload = max_frame - DATA_HEADER.size
         self._resend_after = resend_after
@@ -132,7 +135,7 @@ class Session:
 
         most = min(MOST_OF_BATCH, max_frame - BATCH_HEADER.size)
         self._out = Outbound(resend_after, resend_at_most, most)
-        self._in = Inbound(window)
+        self._in = Inbound(window, window_bytes)
         self._detector = PhiAccrual(heartbeat)
         self._ping_at = inf
         self._pings = 0
@@ -159,7 +162,15 @@ class Session:
     @property
     def credit(self) -> int:
         """How many charged messages can be sent now."""
-        return self._out.window - self._out.charged if self.may_send else 0
+        out = self._out
+        if not self.may_send or out.charged_bytes >= out.window_bytes:
+            return 0
+        return out.window - out.charged
+
+    @property
+    def credit_bytes(self) -> int:
+        """How many bytes the messages before the last of them may have."""
+        return self._out.window_bytes - self._out.charged_bytes
 
     @property
     def unacknowledged(self) -> int:
@@ -214,6 +225,7 @@ class Session:
             self._in.received,
             self.window,
             self._max_frame,
+            self.window_bytes,
         )
 
     def connected(self, agreed: Agreed, now: float) -> None:
@@ -232,8 +244,11 @@ class Session:
             raise ValueError("agreed about another session: this one is lost() and to be renewed()")
         if before is not None and peer.window != before.window:
             raise DecodeError("$.window", f"{peer.window}, after {before.window}")
+        if before is not None and peer.window_bytes != before.window_bytes:
+            raise DecodeError("$.window_bytes", f"{peer.window_bytes}, after {before.window_bytes}")
         self._out.resume(agreed.peer_received)
         self._out.window = peer.window
+        self._out.window_bytes = peer.window_bytes
         self._in.resume()
         self._advance(Event.CONNECT)
         self._peer = peer
@@ -274,6 +289,7 @@ class Session:
             heartbeat=self._heartbeat,
             max_frame=self._max_frame,
             number=self.number,
+            window_bytes=self.window_bytes,
         )
 
     # -- what we send

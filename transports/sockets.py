@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
@@ -49,24 +50,25 @@ class SocketEndpoint(Endpoint):
         self._nonces: deque[bytes] = deque(maxlen=1_000)
 
     @property
+    @abc.abstractmethod
     def place(self) -> str:
         """Where others reach it; "" if it does not listen."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     async def open(self) -> None:
         """Bind, so that a place that is taken is an error at once. Before `serve`.
 
         Raises:
             CannotListen: the operating system does not allow it, or it would not be safe.
         """
-        raise NotImplementedError
 
     async def connect(self, where: str) -> trio.abc.Stream:
         stream = await self._connect(where)
         return stream if self._tls is None else self._tls.client(stream)
 
+    @abc.abstractmethod
     async def _connect(self, where: str) -> trio.SocketStream:
-        raise NotImplementedError
+        """A connection to what answers there."""
 
     async def serve(self, handle: Handle) -> None:
         tls = self._tls

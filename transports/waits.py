@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -11,6 +11,9 @@ from actors import ActorRef
 from actors.ask import Ask
 from actors.rare import SendWait
 from actors.waiting import Waiter
+
+if TYPE_CHECKING:
+    from transports.outgoing import Outgoing
 
 
 # A Struct takes half the time that a class with slots takes to be made.
@@ -39,14 +42,15 @@ class Door(SendWait):
 
 
 class StopWait(Waiter):
-    """A wait for the end of an actor there, among the others for the same one."""
+    """A wait for the answer to an AwaitStop, which others may wait for too."""
 
-    __slots__ = ("others",)
+    __slots__ = ("number", "outgoing")
 
-    def __init__(self, others: dict[StopWait, None]) -> None:
+    def __init__(self, outgoing: Outgoing, number: int) -> None:
         super().__init__(None)
-        self.others = others
+        self.number = number
+        self.outgoing = outgoing
 
     def abandoned(self) -> None:
         super().abandoned()
-        self.others.pop(self, None)
+        self.outgoing.stop_wait_gone(self)

@@ -102,6 +102,15 @@ class WorkQueue(Actor):
         self._pending.append(Job(message, self.context.reply_later()))
         self._deliver()
 
+    def _whereabouts(self, ask: Ask) -> tuple[str, str]:
+        who = f"queue://{self.context.ref.name.removeprefix(PREFIX)}"
+        if not self._consumers:
+            return "held, because the queue has no consumer", who
+        if ask.where != "deferred":
+            return ask.where, who
+        held = any(job.reply._ask is ask for job in self._pending)
+        return "held, because all consumers are busy" if held else "at a consumer", who
+
     async def stopped(self) -> None:
         """What nobody has handled is not lost in silence."""
         self._has_stopped = True

@@ -304,3 +304,10 @@ def test_a_missing_folder_for_the_code_index_is_one_clear_line(
     done = trouper("run", "examples.code_index", "/no/such/folder", cwd=repository)
     assert done.returncode == 2
     assert done.stderr == "Error: cannot index '/no/such/folder': No such file or directory\n"
+
+
+def test_a_command_that_is_mistyped_is_suggested(trouper: Run) -> None:
+    done = trouper("simluate", "examples.bank")
+    assert done.returncode == 2
+    assert done.stderr.endswith("No such command 'simluate'. Did you mean 'simulate'?\n")
+    assert "Did you mean" not in trouper("dance").stderr

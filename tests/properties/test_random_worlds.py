@@ -8,6 +8,7 @@ import os
 from typing import Any
 
 import attrs
+import pytest
 from hypothesis import HealthCheck, given, note, seed, settings
 from hypothesis import strategies as st
 
@@ -143,6 +144,8 @@ PLANS = st.builds(
 )
 
 
+# All its examples are one test: on a machine that does other work they take their time.
+@pytest.mark.timeout(240)
 @seed(SEED)
 @settings(
     max_examples=EXAMPLES,

@@ -11,7 +11,15 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from actors import ActorFailed, ActorStopped, ActorSystem, DeadLetterReason, Env, InvalidAddress
+from actors import (
+    ActorFailed,
+    ActorStopped,
+    ActorSystem,
+    AskTimeout,
+    DeadLetterReason,
+    Env,
+    InvalidAddress,
+)
 from actors._trio_private import deterministic_scheduling
 from actors.testing import run_virtually
 from tests.actors.kit import Checked, Doer, Recorder, nap, wait
@@ -240,3 +248,38 @@ async def test_a_queue_is_refused_by_the_name_that_was_given() -> None:
     async with ActorSystem("office") as system:
         with pytest.raises(InvalidAddress, match=r"^'jobs\.\*': a queue's name has only letters"):
             system.at("queue://jobs.*")
+
+
+async def test_an_ask_to_a_queue_that_ends_in_a_timeout_says_whether_there_are_consumers(
+    autojump_clock: Any,
+) -> None:
+    async with Checked("s") as system:
+        queue = system.at("queue://jobs")
+
+        async def told(message: Any) -> str:
+            with pytest.raises(AskTimeout) as caught:
+                await queue.ask(message, timeout=1)
+            return str(caught.value)
+
+        assert await told("work") == (
+            "no reply from queue://jobs to str within 1 s: "
+            "the message was held, because the queue has no consumer"
+        )
+        system.consume("queue://jobs", system.spawn(Doer))
+        async with trio.open_nursery() as nursery:
+            gate = trio.Event()
+            texts: list[str] = []
+
+            async def ask(message: Any) -> None:
+                texts.append(await told(message))
+
+            nursery.start_soon(ask, lambda _: gate.wait())
+            # Not at one instant with the other: their timeouts would come in any order.
+            await trio.sleep(0.1)
+            nursery.start_soon(ask, lambda _: None)
+            await trio.sleep(2)
+            gate.set()
+        assert [text.partition("the message was ")[2] for text in texts] == [
+            "at a consumer",
+            "held, because all consumers are busy",
+        ]

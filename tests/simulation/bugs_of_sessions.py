@@ -63,7 +63,10 @@ def resumes_behind_what_was_accepted() -> Iterable[Change]:
     def forget(self: Inbound) -> None:
         self.received = self._accepted.below
         self._charged = 0
+        self._bytes = 0
         self._uncharged.clear()
+        self._whole.clear()
+        self._sizes.clear()
         self._asked_at = -1
         self._ask = False
         self.due = self.urgent = self.received > 0

@@ -24,7 +24,7 @@ FAULTS = st.builds(
     st.sampled_from(["", "DATA", "ACK", "receive"]),
     st.integers(1, 10**9),
     at=MOMENTS,
-    lasts=MOMENTS,
+    lasts=MOMENTS.filter(bool),
     by=st.floats(-1e6, 1e6).map(lambda value: round(value, 3)),
     rate=st.floats(0.5, 2).map(lambda value: round(value, 4)),
 )
@@ -49,11 +49,21 @@ def test_the_text_of_a_fault_is_its_identity(fault: Fault) -> None:
         "drop n1->n2 at 3 for 5",
         "raise actor://n1/bank",
         "crash n2 #1",
+        "crash n2",
+        "crash n2 at 3",
+        "part n1<->n2",
+        "slow n1->n2 at -1 for 3 by 1",
     ],
 )
 def test_a_text_that_is_no_fault_is_refused_and_named(text: str) -> None:
     with pytest.raises(ValueError, match=f"{re.escape(repr(text))}|explode"):
         Fault.parse(text)
+
+
+@pytest.mark.parametrize("lasts", [0, -1, float("inf"), float("nan")])
+def test_what_lasts_no_time_is_no_crash(lasts: float) -> None:
+    with pytest.raises(ValueError, match=r"crash lasts .* as in 'crash n2 at 9.1 for 2.5'"):
+        Fault("crash", "n2", at=3, lasts=lasts)
 
 
 @pytest.mark.parametrize("rate", [-0.1, 1.1, float("nan")])

@@ -45,8 +45,8 @@ class Private:
     items: tuple[Item, ...] = ()
 
 
-NEAR: Final = Hello("near", 7, 1, 0, 0, 0, 8, 4096)
-FAR: Final = Hello("far", 9, 2, 7, 1, 0, 8, 4096)
+NEAR: Final = Hello("near", 7, 1, 0, 0, 0, 8, 4096, 1 << 26)
+FAR: Final = Hello("far", 9, 2, 7, 1, 0, 8, 4096, 1 << 26)
 CODEC: Final = Codec([Item, Order, Private], max_size=4096)
 MESSAGES: Final = (Item("tea", 2), Order(1, [Item("a")], 0.5, {"b": 1}, b"c"), Private(3))
 

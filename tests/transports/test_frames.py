@@ -15,8 +15,8 @@ from transports.errors import DecodeError
 from transports.frames import Ack, Hello, Reason, Refuse
 
 NUMBERS = st.integers(0, 2**64 - 1)
-HELLO = Hello("near", 7, 1, 9, 2, 300, 1024, 1 << 24)
-NEW = Hello("near", 7, 1, 0, 0, 0, 1024, 1 << 24)
+HELLO = Hello("near", 7, 1, 9, 2, 300, 1024, 1 << 24, 1 << 26)
+NEW = Hello("near", 7, 1, 0, 0, 0, 1024, 1 << 24, 1 << 26)
 
 
 def ranges_above(accepted: int, steps: list[tuple[int, int]]) -> Ack:
@@ -40,6 +40,7 @@ HELLOS = st.builds(
     NUMBERS,
     st.integers(1, frames.MOST_WINDOW),
     st.integers(frames.LEAST_FRAME, 2**32 - 1),
+    st.integers(1, 2**32 - 1),
 )
 
 
@@ -75,7 +76,7 @@ def test_a_number_is_decoded_as_it_was_encoded(number: int) -> None:
         (
             frames.encode_hello(HELLO),
             "01 54525052 0001 0000000000000007 0000000000000001 0000000000000009"
-            "0000000000000002 000000000000012c 00000400 01000000 04 6e656172",
+            "0000000000000002 000000000000012c 00000400 01000000 04000000 04 6e656172",
         ),
         (frames.encode_welcome(), "02"),
         (frames.encode_refuse(Refuse(Reason.FENCED, "no")), "03 06 6e6f"),
@@ -174,6 +175,8 @@ def test_each_malformed_frame_is_an_error_that_says_why(
         ("window", 0),
         ("window", frames.MOST_WINDOW + 1),
         ("max_frame", frames.LEAST_FRAME - 1),
+        ("window_bytes", 0),
+        ("window_bytes", 2**32),
     ],
 )
 def test_a_hello_that_makes_no_sense_cannot_be_made(field: str, value: Any) -> None:

@@ -15,8 +15,8 @@ from transports.errors import WrongState
 from transports.frames import Hello, Reason, Refuse
 from transports.handshake import TABLE, Agreed, Event, Handshake, Refused, State
 
-NEAR = Hello("near", 7, 1, 0, 0, 0, 16, 4096)
-FAR = Hello("far", 9, 1, 0, 0, 0, 32, 4096)
+NEAR = Hello("near", 7, 1, 0, 0, 0, 16, 4096, 1 << 26)
+FAR = Hello("far", 9, 1, 0, 0, 0, 32, 4096, 1 << 26)
 FRAMES = {
     Event.HELLO: frames.encode_hello(FAR),
     Event.WELCOME: frames.encode_welcome(),

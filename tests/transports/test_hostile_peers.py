@@ -205,6 +205,32 @@ async def test_a_publication_that_cannot_be_read_is_a_dead_letter(
         await works(system, wires)
 
 
+async def test_a_peer_that_awaits_one_stop_again_and_again_costs_one_waiter(
+    autojump_clock: MockClock,
+) -> None:
+    async with one_node() as (system, wires):
+        ref: Any = system.spawn(Remote)
+        path = ref.address.path
+        peer = Peer(wires)
+        await peer.connect("a")
+        for number in range(1, 200):
+            await peer.say(envelope.encode(envelope.AwaitStop(number, path)))
+            # The number of another one's is taken for it.
+            await peer.say(envelope.encode(envelope.AwaitStop(number, "nobody")))
+        await trio.sleep(1)
+        assert len(ref._rare.cleanups) == 1
+        await peer.say(envelope.encode(envelope.Cancelled(199)))
+        await trio.sleep(1)
+        assert ref._rare.cleanups == []
+        await peer.say(envelope.encode(envelope.AwaitStop(200, path)))
+        await trio.sleep(1)
+        await peer.stream.aclose()
+        await trio.sleep(20)
+        # Nothing of a peer that is lost is left.
+        assert ref._rare.cleanups == []
+        await works(system, wires)
+
+
 @pytest.mark.parametrize("seed", range(20))
 async def test_arbitrary_bytes_on_a_connection_close_it(
     autojump_clock: MockClock, seed: int

@@ -155,7 +155,7 @@ KINDS = {
     "introduce": made("far", Role.CALLED, SECRET).outgoing()[0],
     "prove": bytes([PROVE]) + bytes(32),
     "refuse": frames.encode_refuse(Refuse(Reason.FENCED, "over")),
-    "hello": frames.encode_hello(frames.Hello("far", 1, 1, 0, 0, 0, 1, 2048)),
+    "hello": frames.encode_hello(frames.Hello("far", 1, 1, 0, 0, 0, 1, 2048, 1 << 26)),
     "nothing": b"",
 }
 

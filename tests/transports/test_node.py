@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -52,6 +53,8 @@ async def test_a_handler_that_raises_fails_the_asker_at_once_with_what_it_raised
     assert isinstance(caught.value.cause, RemoteFailure)
     assert caught.value.cause.text == "ValueError: as told: 3.0"
     assert "in receive" in caught.value.cause.trace
+    # Where this checkout is concerns no peer, and a simulated run is the same in another one.
+    assert str(Path(__file__).parents[2]) not in caught.value.cause.trace
 
 
 async def test_an_ask_to_nobody_and_to_a_node_that_nobody_knows_fails_at_once(
@@ -198,6 +201,48 @@ async def test_watchers_hear_of_a_stop_a_failure_nobody_and_a_lost_node(
     stays = found["actor://b/stays"]
     assert isinstance(stays, NodeDown)
     assert (stays.node, stays.why) == ("b", "it was out of reach for 10 s")
+
+
+async def test_a_task_watches_actors_of_another_node_and_leaves_nothing_behind(
+    autojump_clock: MockClock,
+) -> None:
+    told: dict[str, Any] = {}
+    wires = Wires()
+    async with trio.open_nursery() as nursery, cluster("a", "b", wires=wires) as (a, b):
+        for name in ("stops", "fails", "stays"):
+            b.spawn(Remote, name=name)
+
+        async def watch(address: str) -> None:
+            told[address] = await a.watch(a.at(address))
+
+        for name in ("b/stops", "b/fails", "b/stays", "b/nobody", "z/nowhere"):
+            nursery.start_soon(watch, f"actor://{name}")
+        await trio.sleep(1)
+        reasons = {address: notice.reason for address, notice in told.items()}
+        assert reasons.pop("actor://b/nobody") is ExitReason.NO_ACTOR
+        assert isinstance(reasons.pop("actor://z/nowhere"), NodeDown)
+        assert reasons == {}
+        a.at("actor://b/stops").tell(Do("stop"))
+        a.at("actor://b/fails").tell(Do("fail"))
+        await trio.sleep(1)
+        assert told["actor://b/stops"].reason is ExitReason.NORMAL
+        assert isinstance(told["actor://b/fails"].reason, Failure)
+        with trio.move_on_after(1) as scope:
+            await a.watch(a.at("actor://b/fails"))
+        assert scope.cancelled_caught
+        await trio.sleep(1)
+        there = b.at("actor://b/fails")
+        assert there._rare is None or not there._rare.watchers  # type: ignore[attr-defined]
+        await wires.part("a", "b")
+        await trio.sleep(100)
+        assert isinstance(told["actor://b/stays"].reason, NodeDown)
+        # One that is cancelled while the system is left is cancelled, and nothing else.
+        nursery.start_soon(watch, "actor://b/stops")
+        nursery.start_soon(a.at("actor://b/stops").ask, Get())
+        await trio.sleep(1)
+        a._transport.leaving = True  # type: ignore[union-attr]
+        nursery.cancel_scope.cancel()
+        await trio.lowlevel.cancel_shielded_checkpoint()
 
 
 async def test_what_a_lost_node_had_not_acknowledged_becomes_dead_letters(
@@ -355,3 +400,105 @@ async def test_a_system_that_crashes_ends_its_node(autojump_clock: MockClock) ->
             system.spawn(Doer).tell(interrupt)
             await trio.sleep_forever()
     assert caught.group_contains(KeyboardInterrupt)
+
+
+@pytest.mark.parametrize("where", ["goodbye", "link"])
+async def test_an_error_within_leaving_is_raised_and_leaves_nothing_behind(
+    where: str, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wires = Wires()
+    waiting = trio.Event()
+    refused: list[str] = []
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    async def ask(ref: ActorRef) -> None:
+        waiting.set()
+        with pytest.raises(ActorStopped):
+            await ref.ask(Do("sleep", 1_000), timeout=None)
+        refused.append(str(ref))
+
+    async with trio.open_nursery() as nursery, cluster("b", "c", wires=wires) as others:
+        for other in others:
+            other.spawn(Remote, name="there")
+        node = Node(wires.endpoint("a"), peers=["b", "c"])
+        with pytest.raises(ZeroDivisionError, match="a bug"), trio.fail_after(100):
+            async with ActorSystem("a", transport=node) as a:
+                await a.at("actor://c/there").ask(Get())
+                nursery.start_soon(ask, a.at("actor://b/there"))
+                nursery.start_soon(ask, a.at("actor://c/there"))
+                await waiting.wait()
+                await trio.sleep(1)
+                link = node._links["b"]
+                if where == "goodbye":
+                    monkeypatch.setattr(link.session, "close", broken)
+                else:
+                    monkeypatch.setattr(link.incoming, "lost", broken)
+        await trio.sleep(1)
+        assert sorted(refused) == ["actor://b/there", "actor://c/there"]
+        assert a.ledger.missing == 0
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_receiver_holds_so_many_bytes_and_the_sender_waits(
+    autojump_clock: MockClock,
+) -> None:
+    class Slow(Actor):
+        mailbox = Mailbox(capacity=1)
+
+        async def receive(self, message: Any) -> None:
+            await trio.sleep(1)
+
+    limits = Limits(window_bytes=10_000)
+    async with cluster("a", "b", limits=limits) as (a, b):
+        b.spawn(Slow, name="slow")
+        b.spawn(Remote, name="quick")
+        ref = a.at("actor://b/slow")
+        most = 0
+        for _ in range(20):
+            await ref.send(Do("x" * 3_000))
+        for _ in range(20):
+            incoming = b._transport._links["a"]  # type: ignore[union-attr]
+            most = max(most, incoming.session._in._bytes)
+            # Others are held up as by any full window, and what they are told arrives.
+            await trio.sleep(1)
+        assert 10_000 <= most < 10_000 + 3_100
+        with trio.fail_after(60):
+            assert await a.at("actor://b/quick").ask(Get(), timeout=None) == []
+        await trio.sleep(60)
+        assert b.ledger.handled == 21
+
+
+async def test_those_who_wait_for_one_actor_to_stop_are_one_waiter_there(
+    autojump_clock: MockClock,
+) -> None:
+    async with cluster("a", "b") as (a, b):
+        there: Any = b.spawn(Remote, name="there")
+        ref = a.at("actor://b/there")
+        outgoing = a._transport._links["b"].outgoing  # type: ignore[union-attr]
+        stopped = 0
+
+        async def wait() -> None:
+            nonlocal stopped
+            await ref.stopped()
+            stopped += 1
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(50):
+                nursery.start_soon(wait)
+            await trio.sleep(1)
+            assert len(there._rare.cleanups) == 1
+            with trio.move_on_after(1):
+                await ref.stopped()
+            assert len(there._rare.cleanups) == len(outgoing._stops) == 1
+            nursery.cancel_scope.cancel()
+        await trio.sleep(1)
+        assert (there._rare.cleanups, outgoing._stops, outgoing._stop_numbers) == ([], {}, {})
+        async with trio.open_nursery() as nursery:
+            for _ in range(50):
+                nursery.start_soon(wait)
+            await trio.sleep(1)
+            there.stop()
+        assert stopped == 50
+        assert outgoing._stops == {}

@@ -9,9 +9,19 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from actors import Actor, ActorFailed, ActorStopped, ActorSystem, DeadLetterReason, Mailbox
+from actors import (
+    Actor,
+    ActorFailed,
+    ActorStopped,
+    ActorSystem,
+    DeadLetterReason,
+    InvalidAddress,
+    Mailbox,
+    NotRunning,
+    SystemClosed,
+)
 from tests.transports.kit import Do, Get, Remote, Wires, cluster
-from transports.node import Limits
+from transports.node import Limits, Node
 
 
 async def test_a_publication_reaches_subscribers_of_every_node_once(
@@ -35,6 +45,24 @@ async def test_a_publication_reaches_subscribers_of_every_node_once(
         assert a.ledger.delivered == delivered + 2
         nobody = a.at("topic://invoices.new").publish(Do("note", 1))  # type: ignore[attr-defined]
         assert (nobody.matched, nobody.nodes) == (0, 0)
+
+
+async def test_a_publication_whose_last_subscriber_has_just_gone_is_a_dead_letter_there(
+    autojump_clock: MockClock,
+) -> None:
+    async with cluster("a", "b") as (a, b):
+        ref = b.spawn(Remote)
+        b.subscribe("topic://x", ref)
+        await trio.sleep(1)
+        # It goes in this moment: the other node has not heard of it.
+        b.unsubscribe("topic://x", ref)
+        topic: Any = a.at("topic://x")
+        assert topic.publish(Do("note", 1)).nodes == 1
+        await trio.sleep(1)
+        (letter,) = b.dead_letters.recent
+        assert (str(letter.ref), letter.message) == ("topic://x", Do("note", 1))
+        assert letter.reason is DeadLetterReason.NO_SUBSCRIBER
+        assert a.ledger.delivered == b.ledger.dead == 1
 
 
 async def test_a_subscription_ends_with_its_actor_and_with_its_node(
@@ -226,3 +254,110 @@ async def test_what_a_consumer_elsewhere_has_not_finished_when_a_queue_ends_is_a
         DeadLetterReason.UNHANDLED_AT_STOP
     }
     assert (a.ledger.missing, a.ledger.queued, a.ledger.in_flight) == (0, 0, 0)
+
+
+# -- waiting for a peer
+
+
+async def test_a_service_of_a_node_that_was_reached_is_found_at_once(
+    autojump_clock: MockClock,
+) -> None:
+    wires = Wires()
+    node = Node(wires.endpoint("a"), peers=["b"])
+    with pytest.raises(NotRunning, match="entered"):
+        await node.reached("b")
+    async with ActorSystem("a", transport=node) as a:
+        await node.reached("a")
+        with pytest.raises(InvalidAddress):
+            await node.reached("no name")
+        with trio.move_on_after(5) as scope:
+            await node.reached("b")
+        assert scope.cancelled_caught
+        with trio.move_on_after(5) as scope:
+            # Nobody calls it, and it has not called.
+            await node.reached("z")
+        assert scope.cancelled_caught
+        async with ActorSystem("b", transport=Node(wires.endpoint("b"))) as b:
+            b.register("service://notes", b.spawn(Remote))
+            with pytest.raises(ActorStopped):
+                await a.at("service://notes").ask(Get())
+            await node.reached("b")
+            assert await a.at("service://notes").ask(Get()) == []
+            await node.reached("b")
+            # Nothing is left of one that is cancelled while the peer does not answer.
+            await wires.part("a", "b")
+            node._links["b"].up = True
+            with trio.move_on_after(0.01) as scope:
+                await node.reached("b")
+            assert scope.cancelled_caught
+            assert node._links["b"].outgoing._stops == {}
+            node._links["b"].up = False
+            wires.heal("a", "b")
+            await node.reached("b")
+
+
+async def test_leaving_ends_a_wait_for_a_peer(autojump_clock: MockClock) -> None:
+    wires = Wires()
+    ends: list[str] = []
+    async with trio.open_nursery() as nursery:
+        node = Node(wires.endpoint("a"), peers=["b"])
+
+        async def wait(peer: str) -> None:
+            with pytest.raises(SystemClosed):
+                await node.reached(peer)
+            ends.append(peer)
+
+        async with ActorSystem("a", transport=node):
+            nursery.start_soon(wait, "b")
+            nursery.start_soon(wait, "z")
+            await trio.sleep(1)
+    assert sorted(ends) == ["b", "z"]
+
+
+async def test_a_peer_that_is_lost_meanwhile_is_waited_for_again(
+    autojump_clock: MockClock,
+) -> None:
+    wires = Wires()
+    reached: list[float] = []
+    async with cluster("a", "b", wires=wires) as (a, _), trio.open_nursery() as nursery:
+        node: Any = a._transport
+        await node.reached("b")
+        await wires.part("a", "b")
+        node._links["b"].up = True
+
+        async def wait() -> None:
+            await node.reached("b")
+            reached.append(trio.current_time())
+
+        nursery.start_soon(wait)
+        await trio.sleep(0.01)
+        node._links["b"].up = False
+        await trio.sleep(50)
+        assert reached == []
+        wires.heal("a", "b")
+        await trio.sleep(10)
+        assert len(reached) == 1
+
+
+async def test_a_peer_that_was_forgotten_meanwhile_is_waited_for_again(
+    autojump_clock: MockClock,
+) -> None:
+    wires = Wires()
+    reached: list[float] = []
+    async with trio.open_nursery() as nursery, cluster("a", wires=wires) as (a,):
+        node: Any = a._transport
+
+        async def wait() -> None:
+            await node.reached("b")
+            reached.append(trio.current_time())
+
+        async with ActorSystem("b", transport=Node(wires.endpoint("b"), peers=["a"])):
+            await node.reached("b")
+            await wires.part("a", "b")
+            nursery.start_soon(wait)
+            await trio.sleep(100)
+        assert (list(node.links()), reached) == ([], [])
+        wires.heal("a", "b")
+        async with ActorSystem("b", transport=Node(wires.endpoint("b"), peers=["a"])):
+            await trio.sleep(10)
+            assert len(reached) == 1

@@ -15,7 +15,7 @@ from transports.frames import Ack, Hello
 from transports.handshake import Agreed
 from transports.session import ACK_WITHIN, TABLE, Delivery, Event, Session, State
 
-FAR = Hello("far", 9, 1, 0, 0, 0, 4, 1 << 24)
+FAR = Hello("far", 9, 1, 0, 0, 0, 4, 1 << 24, 1 << 26)
 FRESH = Agreed(FAR, False, 0)
 
 
@@ -296,7 +296,7 @@ def test_a_new_connection_goes_on_behind_what_the_peer_has_received() -> None:
     session.received(data(3), 0.0)
     session.disconnected()
     session.send(b"4", charged=False)
-    assert session.hello("near", 7) == Hello("near", 7, 1, 9, 1, 1, 4, 1 << 24)
+    assert session.hello("near", 7) == Hello("near", 7, 1, 9, 1, 1, 4, 1 << 24, 1 << 26)
     session.connected(resumed(2), 5.0)
     # The ACK again: it may not have arrived.
     written = [ack(1, 0), data(3, b"2"), data(4, b"3"), data(5, b"4", False)]
@@ -325,7 +325,7 @@ def test_what_belonged_to_a_connection_ends_with_it() -> None:
 
 def test_a_hello_says_what_is_remembered_and_nothing_of_a_peer_never_met() -> None:
     session = Session(8, number=3, max_frame=4096)
-    assert session.hello("near", 7) == Hello("near", 7, 3, 0, 0, 0, 8, 4096)
+    assert session.hello("near", 7) == Hello("near", 7, 3, 0, 0, 0, 8, 4096, 1 << 26)
 
 
 def test_an_agreement_about_another_session_is_a_fault_of_the_caller() -> None:
@@ -375,7 +375,7 @@ def test_a_renewed_session_is_empty_and_has_the_same_settings_and_number() -> No
     renewed = session.renewed()
     assert renewed.state is State.NEW
     assert renewed.unacknowledged == 0
-    assert renewed.hello("near", 7) == Hello("near", 7, 5, 0, 0, 0, 7, 4096)
+    assert renewed.hello("near", 7) == Hello("near", 7, 5, 0, 0, 0, 7, 4096, 1 << 26)
     renewed.connected(FRESH, 0.0)
     assert renewed.wake_at(0.0) == 3.0
     assert 6.0 < renewed.silent_at < 9.0
@@ -656,3 +656,74 @@ def test_an_acknowledgement_may_wait_for_what_is_said_next_but_not_for_long() ->
     session.accepted(2)
     assert session.is_urgent
     assert session.wake_at(2.0) == 2.0
+
+
+# -- the window in bytes
+
+
+def test_what_is_not_accepted_is_bounded_in_bytes_too() -> None:
+    near = Session(100, window_bytes=10)
+    near.connected(Agreed(attrs.evolve(FAR, window=100, window_bytes=10), False, 0), 0.0)
+    # The one that passes the window is sent still; so one that is larger than it can be.
+    near.send(b"x" * 9)
+    near.send(b"y" * 50)
+    assert not near.has_credit
+    with pytest.raises(WindowFull):
+        near.send(b"z")
+    near.send(b"control", charged=False)
+    near.outgoing(0.0)
+    near.received(ack(3, 1), 0.0)
+    assert not near.has_credit
+    near.received(ack(3, 2), 0.0)
+    assert near.has_credit
+
+
+def test_a_peer_that_sends_more_bytes_than_the_window_is_not_believed() -> None:
+    session = connected(100, window_bytes=10)
+    session.received(data(1, b"x" * 9), 0.0)
+    session.received(data(2, b"x" * 9), 0.0)
+    session.received(data(3, b"x" * 99, charged=False), 0.0)
+    with pytest.raises(DecodeError, match="beyond the window of 10 bytes"):
+        session.received(data(4, b"x"), 0.0)
+    session.accepted(1)
+    (delivery,) = session.received(data(4, b"x"), 0.0)
+    assert delivery.sequence == 4
+
+
+def test_a_window_in_bytes_that_changes_is_not_believed() -> None:
+    session = connected()
+    session.disconnected()
+    changed = Agreed(attrs.evolve(FAR, window_bytes=9), True, 0)
+    with pytest.raises(DecodeError, match="window_bytes"):
+        session.connected(changed, 0.0)
+
+
+def test_the_bytes_of_a_batch_are_given_back_message_by_message_where_they_are_received() -> None:
+    session = connected(100, window_bytes=4)
+    session.received(batch(1, b"\xa2ab", b"\x01", b"\xa2cd"), 0.0)
+    session.accepted(2)
+    with pytest.raises(DecodeError, match="beyond the window of 4 bytes"):
+        session.received(data(4, b"x"), 0.0)
+    session.accepted(3)
+    (delivery,) = session.received(batch(4, b"x", b"y"), 0.0)
+    session.accepted(1)
+    session.accepted(4, 2)
+    assert len(session.received(batch(6, b"\xa3abc", b"y"), 0.0)) == 1
+    assert delivery.size == 2
+
+
+def test_the_bytes_of_a_batch_are_given_back_where_it_was_sent_when_all_of_it_is_accepted() -> None:
+    near = Session(100, window_bytes=4)
+    near.connected(Agreed(attrs.evolve(FAR, window=100, window_bytes=4), False, 0), 0.0)
+    near.send(b"\xa2ab")
+    near.send(b"\x01")
+    assert (near.credit, near.credit_bytes) == (0, 0)
+    near.outgoing(0.0)
+    near.received(ack(2, 1), 0.0)
+    assert near.credit == 0
+    near.received(ack(2, 2), 0.0)
+    assert (near.credit, near.credit_bytes) == (100, 4)
+    assert near.send_run([b"1", b"2"]) == 3
+    with pytest.raises(WindowFull):
+        near.send_run([b"1", b"2", b"3"])
+    assert near.outgoing(0.0) == [batch(3, b"1", b"2")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Final, Literal
@@ -55,8 +56,8 @@ class Fault:
     rate: of a clock.
 
     Raises:
-        ValueError: a kind that there is not; or no number where one frame, step or start is meant,
-            or one where it is not.
+        ValueError: a kind that there is not; no number where one frame, step or start is meant,
+            or one where it is not; or no seconds that it lasts, where it has a time.
     """
 
     kind: str
@@ -73,6 +74,9 @@ class Fault:
             raise ValueError(f"{self.kind!r} is no kind of fault; there are {', '.join(KINDS)}")
         if (self.number > 0) is not (self.kind in _NUMBERED):
             lacks = "needs a number" if self.kind in _NUMBERED else "has a time, and no number"
+            raise ValueError(f"{str(self)!r}: {self.kind} {lacks}, as in {_LIKE[self.kind]!r}")
+        if self.kind not in _NUMBERED and not (self.at >= 0 and 0 < self.lasts < math.inf):
+            lacks = "lasts for some seconds above 0"
             raise ValueError(f"{str(self)!r}: {self.kind} {lacks}, as in {_LIKE[self.kind]!r}")
 
     def __str__(self) -> str:

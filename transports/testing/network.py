@@ -54,8 +54,10 @@ class End(trio.abc.Stream):
 
     other: End
 
-    def __init__(self, network: Network, node: str, peer: str) -> None:
+    def __init__(self, network: Network, node: str, peer: str, counts: dict[str, int]) -> None:
         self.network = network
+        # Of frames so far, by their kind, on all connections that way.
+        self.counts = counts
         self.node = node
         self.peer = peer
         self.way = f"{node}->{peer}"
@@ -123,7 +125,8 @@ class End(trio.abc.Stream):
     def put(self, data: bytes) -> None:
         """Bytes have arrived."""
         self.arrived.append(data)
-        self._reads.unpark_all()
+        if self._reads:
+            self._reads.unpark_all()
 
     def cut(self) -> None:
         """The connection has ended for this end."""
@@ -173,8 +176,9 @@ class Network:
         self._endpoints: dict[str, Endpoint] = {}
         self._parted: dict[str, Fault] = {}
         self._slow: dict[str, Fault] = {}
-        self._counts: dict[tuple[str, str], int] = {}
-        self._heap: list[tuple[float, int, Callable[[], None]]] = []
+        self._counts: dict[str, dict[str, int]] = {}
+        # When, as the how-many-th, to or of which end; and of a frame what `_arrives` takes.
+        self._heap: list[tuple[float, int, End, tuple[bytes, str, int, Fault | None] | None]] = []
         self._made = 0
         self._scope: trio.CancelScope | None = None
 
@@ -190,7 +194,7 @@ class Network:
         for end in endpoint.ends:
             end.gone = True
             if not silent:
-                self._later(self._run.now() + LATENCY, end.other.cut)
+                self._later(self._run.now() + LATENCY, end.other, None)
         endpoint.ends.clear()
 
     # -- links that are bad for a while
@@ -233,7 +237,7 @@ class Network:
         called = self._endpoints.get(peer)
         if called is None or called.served is None or caller.fenced:
             raise OSError(f"no node {peer} answers")
-        here, there = End(self, caller.name, peer), End(self, peer, caller.name)
+        here, there = self._end(caller.name, peer), self._end(peer, caller.name)
         here.other, there.other = there, here
         caller.ends[here] = None
         called.ends[there] = None
@@ -241,13 +245,17 @@ class Network:
         nursery.start_soon(handle, there)
         return here
 
+    def _end(self, node: str, peer: str) -> End:
+        way = f"{node}->{peer}"
+        return End(self, node, peer, self._counts.setdefault(way, {}))
+
     def ends(self, end: End) -> None:
         """An end was closed: the other one hears of it behind all that was sent before."""
         for endpoint in (self._endpoints.get(end.node), self._endpoints.get(end.peer)):
             if endpoint is not None:
                 endpoint.ends.pop(end, None)
         if not end.gone and end.way not in self._parted:
-            self._later(max(end.last_arrival, self._run.now() + LATENCY), end.other.cut)
+            self._later(max(end.last_arrival, self._run.now() + LATENCY), end.other, None)
 
     # -- frames
 
@@ -256,12 +264,10 @@ class Network:
         if end.gone:
             return
         run = self._run
-        self.frames += 1
-        number_of_frame = self.frames
+        self.frames = number_of_frame = self.frames + 1
         way = end.way
         kind = _KINDS.get(frame[HEADER.size], "?") if len(frame) > HEADER.size else "?"
-        key = (way, kind)
-        number = self._counts[key] = self._counts.get(key, 0) + 1
+        number = end.counts[kind] = end.counts.get(kind, 0) + 1
         now = run.now()
         text = f"{kind} #{number} {crc32(frame):08x}"
         fault = None if self.healed else self._parted.get(way)
@@ -282,7 +288,7 @@ class Network:
         match fault.kind:
             case "cut":
                 end.cut()
-                self._later(now + LATENCY, end.other.cut)
+                self._later(now + LATENCY, end.other, None)
             case "corrupt":
                 bit = int(fault.by) % (8 * len(frame))
                 broken = bytearray(frame)
@@ -307,23 +313,27 @@ class Network:
         number: int,
         fault: Fault | None = None,
     ) -> None:
-        end.last_arrival = at = max(at, end.last_arrival)
+        if at < end.last_arrival:
+            at = end.last_arrival
+        end.last_arrival = at
         end.unread += len(frame)
+        self._later(at, end, (frame, text, number, fault))
 
-        def arrive() -> None:
-            other = end.other
-            if other.broken or other.gone:
-                return
-            self._run.arrived(end, text, number, fault)
-            other.put(frame)
-
-        self._later(at, arrive)
+    def _arrives(self, end: End, frame: bytes, text: str, number: int, fault: Fault | None) -> None:
+        other = end.other
+        if other.broken or other.gone:
+            return
+        self._run.arrived(end, text, number, fault)
+        other.put(frame)
 
     # -- time
 
-    def _later(self, at: float, what: Callable[[], None]) -> None:
+    def _later(
+        self, at: float, end: End, sent: tuple[bytes, str, int, Fault | None] | None
+    ) -> None:
+        """Let what this end has sent arrive then; None: let the end itself be cut."""
         self._made += 1
-        heapq.heappush(self._heap, (at, self._made, what))
+        heapq.heappush(self._heap, (at, self._made, end, sent))
         if self._scope is not None and at < self._scope.deadline:
             self._scope.deadline = at
 
@@ -336,4 +346,8 @@ class Network:
                 await trio.sleep_forever()
             now = self._run.now()
             while heap and heap[0][0] <= now:
-                heapq.heappop(heap)[2]()
+                _, _, end, sent = heapq.heappop(heap)
+                if sent is None:
+                    end.cut()
+                else:
+                    self._arrives(end, *sent)

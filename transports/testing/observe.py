@@ -34,6 +34,7 @@ class _Life:
     node: SimulatedNode
     start: int
     address: str
+    path: str
     incarnation: int
     may_fail: bool
     busy: int = 0
@@ -93,7 +94,7 @@ class Observer:
         cell = actor.context._cell
         address = str(cell)
         own = type(actor).__module__.partition(".")[0] in _OWN
-        life = _Life(node, start, address, cell.incarnation, not own)
+        life = _Life(node, start, address, _path(address), cell.incarnation, not own)
         before = self._lives.get(address)
         if before is not None and before.start == start and before.busy:
             self._run.violated(
@@ -103,7 +104,7 @@ class Observer:
             )
         self._lives[address] = life
         if life.incarnation > 1:
-            self._run.note_actor(node, f"{_path(address)} incarnation {life.incarnation}")
+            self._run.note_actor(node, f"{life.path} incarnation {life.incarnation}")
         context = ObservedContext(cell)
         context.observe = lambda handler: self._watched(life, handler)
         actor.context = context
@@ -152,7 +153,7 @@ class Observer:
     def _watched_hook(self, life: _Life, name: str, hook: Callable[..., Any]) -> Callable[..., Any]:
         async def run(*args: Any) -> None:
             run = self._run
-            run.note_actor(life.node, f"{_path(life.address)} {name}()")
+            run.note_actor(life.node, f"{life.path} {name}()")
             try:
                 self._may_fail(life, name, None)
                 await hook(*args)
@@ -174,7 +175,7 @@ class Observer:
             raise SimulatedFault(str(fault))
 
     def _failed(self, life: _Life, error: Exception) -> None:
-        self._run.note_actor(life.node, f"{_path(life.address)} failed: {type(error).__name__}")
+        self._run.note_actor(life.node, f"{life.path} failed: {type(error).__name__}")
 
     # -- what is judged
 
@@ -192,9 +193,8 @@ class Observer:
                 f"incarnation {life.incarnation} of {life.address} handles a message, "
                 f"though there is incarnation {newest.incarnation}",
             )
-        path = _path(life.address)
-        what = f"{path} {brief(message, 60)}" if run.describes else ""
-        run.note_actor(node, f"{path} {type(message).__name__}", what)
+        what = f"{life.path} {brief(message, 60)}" if run.describes else ""
+        run.note_actor(node, f"{life.path} {type(message).__name__}", what)
         identities = node.identities
         found = identities.get(id(message)) if identities else None
         if found is not None and found.message is message:
@@ -214,15 +214,15 @@ class Observer:
                     f"{brief(message, 120)}",
                 )
             return  # The same object: it was stashed, or is delivered again after a failure.
-        if found.target == life.address and handled:
-            last = next(reversed(handled))
-            if found.number < last:
-                self._run.violated(
-                    "order",
-                    f"{life.address} handles message {found.number} of {found.sender} after "
-                    f"message {last}: {brief(message, 120)}",
-                )
-        if found.target == life.address or not handled or found.number > next(reversed(handled)):
+        last = next(reversed(handled)) if handled else 0
+        is_target = found.target == life.address
+        if is_target and found.number < last:
+            self._run.violated(
+                "order",
+                f"{life.address} handles message {found.number} of {found.sender} after "
+                f"message {last}: {brief(message, 120)}",
+            )
+        if is_target or found.number > last:
             handled[found.number] = id(message)
         if len(handled) > MOST:
             handled.popitem(last=False)

@@ -173,7 +173,7 @@ class ObservedIncoming(Incoming):
         assert isinstance(node, ObservedNode)
         found = node.identities.get(id(getattr(item, "message", item)))
         if found is not None:
-            found.target = str(cell)
+            found.target = node.address_of(cell)
         return super()._put(cell, item, sequence)
 
 
@@ -186,6 +186,7 @@ class ObservedNode(Node):
     def __init__(self, *args: Any, **keywords: Any) -> None:
         super().__init__(*args, **keywords)
         self._newest: dict[str, int] = {}
+        self._addresses: dict[Cell, str] = {}
 
     def new_codec(self) -> Codec:
         self.identities: OrderedDict[int, Identity] = OrderedDict()
@@ -208,6 +209,13 @@ class ObservedNode(Node):
         name = f"{self.name}.{self.incarnation}" if sender is None else str(sender)
         number, index = self.simulated.run.observer.new_identity(name)
         return _NUMBER.pack(_MARK, index, number, checksum)
+
+    def address_of(self, cell: Cell) -> str:
+        """The address of an actor of this node, which stays what it is."""
+        address = self._addresses.get(cell)
+        if address is None:
+            address = self._addresses[cell] = str(cell)
+        return address
 
     def decoded(self, value: Any, sender: int, number: int) -> None:
         """A message has come."""

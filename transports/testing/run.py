@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import itertools
 import logging
 import traceback
 from collections import Counter, deque
@@ -36,11 +37,12 @@ from transports.testing.observe_nodes import identity_of
 from transports.testing.plan import Plan
 from transports.testing.schedulers import Kind as SchedulerKind
 from transports.testing.schedulers import make_scheduler
-from transports.testing.tasks import Group, TaskControl
+from transports.testing.tasks import Group, ScheduledTasks, TaskControl
 from transports.testing.trace import Event, Trace
 
 if TYPE_CHECKING:
     from actors.cell import Cell
+    from transports.link import Link
     from transports.testing.network import End
 
 COLLECT_EVERY: Final = 50_000
@@ -166,11 +168,15 @@ class Run:
         self.network = Network(self)
         self.observer = Observer(self)
         self.scheduler = make_scheduler(scheduler, self.dice)
-        self.tasks = TaskControl(None if self.scheduler is None else self.scheduler.tasks)
+        self.tasks = (
+            TaskControl() if self.scheduler is None else ScheduledTasks(self.scheduler.tasks)
+        )
         self.nodes: dict[str, SimulatedNode] = {}
         self.systems: list[ActorSystem] = []
         self.crashed: list[tuple[Group, trio.CancelScope]] = []
         self.over = False
+        self.healed = False
+        """Nothing goes wrong any more."""
         self.error: Exception | None = None
         self.unknown = 0
         self._fired: list[Fault] = []
@@ -178,6 +184,8 @@ class Run:
         self._counts: Counter[str] = Counter()
         self._ended: dict[str, Exception] = {}
         self._clock = VirtualClock()
+        self.now = self._clock.current_time
+        """Virtual seconds since the run began."""
         self._body = trio.CancelScope()
         self._healed: trio.Event
         self._changed: trio.Event
@@ -204,7 +212,7 @@ class Run:
             self.observer.handled,
             self._seconds,
             self.unknown,
-            tuple(self.trace.events),
+            self.trace.events,
             self.all_names,
         )
 
@@ -255,6 +263,7 @@ class Run:
         )
         await self._within(self.times.recover_within, self.app.recover(cluster), "recover() ends")
         await self._quiet_at_last()
+        self._compare_ledgers()
         self.app.check(cluster)
         kept = [text for node in self._all() for text in node.node.left()]
         if kept:
@@ -266,6 +275,7 @@ class Run:
 
     def _heal(self) -> None:
         self._add("note", "", text="everything heals")
+        self.healed = True
         self._healed.set()
         self.network.heal()
 
@@ -310,6 +320,21 @@ class Run:
                 raise Violation("liveness", f"messages are still under way: {left}")
             await trio.sleep(0.25)
 
+    def _compare_ledgers(self) -> None:
+        """What a node counts as delivered to another one, that one has received, in one session."""
+        nodes = [node for node in self._all() if node.is_up]
+        for one, other in itertools.permutations(nodes, 2):
+            ours, theirs = one.node._links.get(other.name), other.node._links.get(one.name)
+            if ours is None or theirs is None or not _are_one(ours, one, theirs, other):
+                continue
+            sent, received = ours.outgoing.delivered, theirs.incoming.received
+            if sent != received:
+                raise Violation(
+                    "ledger",
+                    f"{one.name} counts {sent} messages as delivered to {other.name}, "
+                    f"which has received {received}",
+                )
+
     def _settle_accounts(self) -> None:
         """The ledgers of all nodes, of those that crashed too."""
         for system in self.systems:
@@ -351,15 +376,6 @@ class Run:
         await self._within(self.times.recover_within, wait(), what, why)
 
     # -- what nodes and the network tell
-
-    @property
-    def healed(self) -> bool:
-        """Whether nothing goes wrong any more."""
-        return self._healed.is_set()
-
-    def now(self) -> float:
-        """Virtual seconds since the run began."""
-        return self._clock.current_time()
 
     def changed(self) -> None:
         """A node is up."""
@@ -473,6 +489,15 @@ class Run:
     ) -> None:
         if not self.over:
             self.trace.add(self.now(), kind, node, peer, text, frame, fault, detail)
+
+
+def _are_one(ours: Link, one: SimulatedNode, theirs: Link, other: SimulatedNode) -> bool:
+    """Whether two links are the ends of one session, between the newest incarnations."""
+    return all(
+        (peer := link.session.peer) is not None
+        and (peer.incarnation, peer.session) == (node.incarnation, back.session.number)
+        for link, node, back in ((ours, other, theirs), (theirs, one, ours))
+    )
 
 
 @contextlib.contextmanager

@@ -144,7 +144,7 @@ def _not_now(_: object) -> trio.lowlevel.Abort:
 class TaskControl(trio.abc.Instrument):
     """Puts `Steps` before each task of a group: those spawned by `first`, and by tasks of it.
 
-    scheduler: whose turn it is; None: trio's own order.
+    scheduler: whose turn it is (then it is a `ScheduledTasks`); None: trio's own order.
     """
 
     def __init__(self, scheduler: Scheduler | None = None) -> None:
@@ -181,10 +181,14 @@ class TaskControl(trio.abc.Instrument):
         if self.scheduler is not None:
             self.scheduler.spawned(task)
 
-    def task_scheduled(self, task: trio.lowlevel.Task) -> None:
-        if self.scheduler is not None and task in self._groups:
-            self.scheduler.scheduled(task)
-
     def task_exited(self, task: trio.lowlevel.Task) -> None:
         if self._groups.pop(task, None) is not None and self.scheduler is not None:
             self.scheduler.exited(task)
+
+
+class ScheduledTasks(TaskControl):
+    """With a scheduler, which hears of every task that could go on."""
+
+    def task_scheduled(self, task: trio.lowlevel.Task) -> None:
+        if self.scheduler is not None and task in self._groups:
+            self.scheduler.scheduled(task)

@@ -41,12 +41,18 @@ class Event:
         return f"{self.number:>7} {self.time:12.6f}  {self.kind:<8} {where:<12} {self.text}{fault}"
 
 
+AT_ONCE: Final = 256
+"""Lines that are hashed together."""
+
+
 class Trace:
-    """Takes the events of one run. `events`: the last KEPT of them; `count`: of all."""
+    """Takes the events of one run. `count`: of all."""
 
     def __init__(self, keep: int = KEPT) -> None:
-        self.events: deque[Event] = deque(maxlen=keep)
         self.count = 0
+        # What Event is made of: most of them are never looked at.
+        self._kept: deque[tuple[int, float, Kind, str, str, str, int, str]] = deque(maxlen=keep)
+        self._lines: list[str] = []
         self._hash = hashlib.blake2b(digest_size=16)
 
     def add(
@@ -61,13 +67,24 @@ class Trace:
         detail: str = "",
     ) -> None:
         """Note that something has happened now. detail: in place of the text, for people."""
-        self.count += 1
-        shown = detail or text
-        self.events.append(Event(self.count, time, kind, node, peer, shown, frame, fault))
-        line = f"{time!r}|{kind}|{node}|{peer}|{text}|{frame}|{fault}\n"
-        self._hash.update(line.encode("utf-8", "backslashreplace"))
+        self.count = count = self.count + 1
+        self._kept.append((count, time, kind, node, peer, detail or text, frame, fault))
+        lines = self._lines
+        lines.append(f"{time!r}|{kind}|{node}|{peer}|{text}|{frame}|{fault}\n")
+        if len(lines) >= AT_ONCE:
+            self._digest()
+
+    def _digest(self) -> None:
+        self._hash.update("".join(self._lines).encode("utf-8", "backslashreplace"))
+        self._lines.clear()
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """The last KEPT of them."""
+        return tuple(Event(*each) for each in self._kept)
 
     @property
     def hash(self) -> str:
         """32 hexadecimal digits: equal for equal runs, in any process."""
+        self._digest()
         return self._hash.hexdigest()

@@ -1,0 +1,162 @@
+"""Who connects to a node and does not speak as one does no harm, and its peers go on."""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import socket
+import struct
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+import trio
+
+from actors import Actor, ActorSystem, Request, message
+from transports import Limits, Tcp
+from transports.connecting import MOST_STRANGERS
+from transports.framing import FrameDecoder, encode_frame
+from transports.introduction import NONCE, Introduction, Role
+
+SECRET = b"sixteen bytes or more"
+LIMITS = Limits(handshake_within=0.5)
+
+
+@message(name="hostile.Count")
+class Count(Request[int]):
+    """How many messages has the counter handled?"""
+
+
+class Counter(Actor):
+    def __init__(self) -> None:
+        self.handled = 0
+
+    def receive(self, _: object) -> int:
+        self.handled += 1
+        return self.handled
+
+
+@contextlib.asynccontextmanager
+async def served() -> AsyncIterator[tuple[Tcp, Any, tuple[str, int]]]:
+    """A node with a counter, a good peer's ref of it, and where the node listens."""
+    server = Tcp("127.0.0.1:0", secret=SECRET, limits=LIMITS)
+    async with ActorSystem("a", transport=server) as a:
+        a.spawn(Counter, name="counter")
+        host, _, port = server.address.rpartition("@")[2].rpartition(":")
+        good = Tcp(None, peers=[server.address], secret=SECRET, limits=LIMITS)
+        async with ActorSystem("good", transport=good) as system:
+            ref = system.at("actor://a/counter")
+            assert await ref.ask(Count()) == 1
+            yield server, ref, (host, int(port))
+            assert await ref.ask(Count()) == 2, "nobody else was heard"
+        assert a.ledger.missing == 0
+        assert a.ledger.handled == 2
+
+
+def introduce(version: int = 1) -> bytes:
+    (frame,) = Introduction("mallory", Role.CALLER, bytes(NONCE), secret=SECRET).outgoing()
+    return frame[:5] + struct.pack(">H", version) + frame[7:]
+
+
+HOSTILE = {
+    "noise": b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 20,
+    "zeros": bytes(1_000),
+    "an oversized frame": struct.pack(">I", 1 << 31) + bytes(8),
+    "a frame larger than an introduction": encode_frame(bytes(10_000)),
+    "a hello before the introduction": encode_frame(b"\x01TRPR\x00\x01" + bytes(60)),
+    "an empty frame": encode_frame(b""),
+    "a wrong proof": encode_frame(introduce()) + encode_frame(b"\x0a" + bytes(32)),
+    "half an introduction": encode_frame(introduce())[:30],
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+async def test_what_is_no_introduction_ends_its_connection_and_nothing_else(what: str) -> None:
+    async with served() as (server, _, where):
+        async with await trio.open_tcp_stream(*where) as stream:
+            with contextlib.suppress(trio.BrokenResourceError):
+                await stream.send_all(HOSTILE[what])
+            # The node hangs up, at the latest when the time for a handshake is over.
+            with trio.fail_after(10), contextlib.suppress(trio.BrokenResourceError):
+                while await stream.receive_some():
+                    pass
+        assert [link.peer for link in server.links()] == ["good"]
+
+
+async def test_an_introduction_byte_by_byte_has_no_more_time_than_any() -> None:
+    async with served() as (_, _, where), await trio.open_tcp_stream(*where) as stream:
+        with trio.fail_after(10), pytest.raises(trio.BrokenResourceError):
+            while True:
+                await stream.send_all(b"\x00")
+                await trio.sleep(0.02)
+
+
+async def test_a_version_that_is_not_spoken_is_refused_in_words() -> None:
+    async with served() as (_, _, where), await trio.open_tcp_stream(*where) as stream:
+        await stream.send_all(encode_frame(introduce(version=9)))
+        decoder, said = FrameDecoder(), []
+        with trio.fail_after(10):
+            while data := await stream.receive_some():
+                said += decoder.feed(bytes(data))
+        assert [frame[0] for frame in said] == [9, 3]
+        assert said[1][2:] == b"version 9 of the protocol, 1 is spoken here"
+
+
+@pytest.fixture
+def few_files() -> Iterator[None]:
+    """Let this process open 200 files more than it has now, and no more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.socket() as probe:
+        now = probe.fileno()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (now + 200, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def test_connections_that_are_opened_and_left_keep_nobody_out() -> None:
+    async with served() as (server, ref, where):
+        left = []
+        try:
+            for _ in range(MOST_STRANGERS + 50):
+                stranger = socket.create_connection(where)
+                left.append(stranger)
+                await trio.lowlevel.checkpoint()
+            late = Tcp(None, peers=[server.address], secret=SECRET, limits=LIMITS)
+            async with ActorSystem("late", transport=late) as system, trio.open_nursery() as both:
+                both.start_soon(_reaches, system)
+                assert ref.address.node == "a"
+        finally:
+            for stranger in left:
+                stranger.close()
+        # Those that said nothing are gone when their time is over.
+        connections = server._connections[0]
+        with trio.fail_after(10):
+            while connections._strangers:
+                await trio.sleep(0.01)
+
+
+async def _reaches(system: ActorSystem) -> None:
+    node = system._transport
+    assert isinstance(node, Tcp)
+    with trio.fail_after(10):
+        await node.reached("a")
+
+
+@pytest.mark.usefixtures("few_files")
+async def test_a_node_that_can_open_no_more_files_goes_on_when_it_can(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with served() as (server, _, where):
+        left = []
+        with contextlib.suppress(OSError):
+            while True:
+                left.append(socket.create_connection(where, timeout=1))
+        # Those in the backlog take files too: accepting them fails, and is tried again.
+        await trio.sleep(0.3)
+        for stranger in left:
+            stranger.close()
+        late = Tcp(None, peers=[server.address], secret=SECRET, limits=LIMITS)
+        async with ActorSystem("late", transport=late) as system:
+            await _reaches(system)
+    assert len(left) > 50
