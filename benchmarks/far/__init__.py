@@ -25,14 +25,24 @@ READ_AT_ONCE = 1 << 16
 COUNT, ECHO = b"c", b"e"
 
 
-@message
+@message(name="benchmarks.Blob")
 class Blob:
     """A message of some bytes."""
 
     data: bytes
 
 
-@message
+@message(name="benchmarks.Number")
+class Number(Request[int]):
+    """Asks for the number of the ask."""
+
+
+@message(name="benchmarks.News")
+class News:
+    """What is published."""
+
+
+@message(name="benchmarks.HowMany")
 class HowMany(Request[int]):
     """Asks how many messages there were."""
 
@@ -64,12 +74,12 @@ class Echo(Actor):
         return self.count
 
 
-@message
+@message(name="benchmarks.Begin")
 class Begin:
     """What an actor tells itself first."""
 
 
-@message
+@message(name="benchmarks.Here")
 class Here:
     """An actor has handled its first message, in this process."""
 

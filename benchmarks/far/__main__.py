@@ -4,7 +4,6 @@ import sys
 
 import trio
 
-import benchmarks.workloads  # noqa: F401 # the messages that are exchanged
 from benchmarks.far import serve_frames, serve_node
 
 if __name__ == "__main__":

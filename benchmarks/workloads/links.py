@@ -13,14 +13,25 @@ from time import perf_counter
 import trio
 
 from actors import ActorSystem, TopicRef
-from benchmarks.far import COUNT, ECHO, READ_AT_ONCE, Blob, Frames, HowMany, both, frame
+from benchmarks.far import (
+    COUNT,
+    ECHO,
+    READ_AT_ONCE,
+    Blob,
+    Frames,
+    HowMany,
+    News,
+    Number,
+    both,
+    frame,
+)
 from benchmarks.harness import Result, sample
 from benchmarks.workloads import routing
-from benchmarks.workloads.asks import QUESTION
-from benchmarks.workloads.messages import TICK
 from transports import Tcp, Unix
 
 PAYLOAD = b"x" * 100
+NUMBER = Number()
+NEWS = News()
 #: Frames of a limit that are joined in one send.
 JOINED = 64
 IN_FLIGHT = 64
@@ -49,14 +60,14 @@ async def ask(system: ActorSystem, count: int) -> float:
     echo = system.at("actor://far/echo")
     start = perf_counter()
     for _ in range(count):
-        await echo.ask(QUESTION)
+        await echo.ask(NUMBER)
     return count / (perf_counter() - start)
 
 
 async def ask_at_once(system: ActorSystem, count: int) -> float:
     """64 tasks ask one actor there, each one ask after the other."""
     echo = system.at("actor://far/echo")
-    return await _at_once(lambda: echo.ask(QUESTION), count)
+    return await _at_once(lambda: echo.ask(NUMBER), count)
 
 
 async def publish(system: ActorSystem, count: int) -> float:
@@ -69,7 +80,7 @@ async def publish(system: ActorSystem, count: int) -> float:
     while left:
         part = min(AT_ONCE, left)
         for _ in range(part):
-            topic.publish(TICK)
+            topic.publish(NEWS)
         assert await last.ask(HowMany()) == part
         left -= part
     return rounds * SUBSCRIBERS / (perf_counter() - start)
@@ -183,7 +194,7 @@ def near(workload: Workload, node: str, kind: str, count: int) -> float:
     async def main() -> float:
         transport = Unix(None, peers=[node]) if kind == "unix" else Tcp(None, peers=[node])
         async with ActorSystem("near", transport=transport) as system:
-            await system.at("actor://far/echo").ask(QUESTION)
+            await system.at("actor://far/echo").ask(NUMBER)
             await system.at("actor://far/sink").ask(HowMany())
             return await workload(system, count)
 

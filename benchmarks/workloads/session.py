@@ -13,7 +13,8 @@ from transports.framing import FrameDecoder, encode_frame
 from transports.handshake import Agreed
 from transports.session import Session
 
-PAYLOAD = b"x" * 100
+#: 100 bytes, with its two of length.
+PAYLOAD = msgspec.msgpack.encode(b"x" * 98)
 #: Messages in one write, as when an actor was busy while the connection was written to.
 BATCH = 32
 
@@ -48,7 +49,7 @@ async def session(system: ActorSystem, count: int) -> float:
             near.send(PAYLOAD)
         for frame in near.outgoing(0.0):
             for delivery in far.received(frame, 0.0):
-                far.accepted(delivery.sequence)
+                far.accepted(delivery.sequence, delivery.count)
         for frame in far.outgoing(0.0):
             near.received(frame, 0.0)
         done += len(near.acknowledged())
