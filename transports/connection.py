@@ -99,7 +99,10 @@ class Frames:
     def write_now(self, payloads: list[bytes]) -> bool:
         """Write frames without waiting, while no `write` is under way; False: some are left."""
         assert isinstance(self.stream, trio.SocketStream)
-        data = b"".join(map(encode_frame, payloads))
+        if len(payloads) == 1:
+            data = encode_frame(payloads[0])
+        else:
+            data = b"".join(map(encode_frame, payloads))
         try:
             done = os.write(self.stream.socket.fileno(), data)
         except OSError:

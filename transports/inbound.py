@@ -76,6 +76,8 @@ class Inbound:
         self.received = 0
         self.due = False
         self.urgent = False
+        self.unsaid = 0
+        """Messages received since the last ACK."""
         self._window = window
         self._window_bytes = window_bytes
         self._bytes = 0
@@ -128,6 +130,7 @@ class Inbound:
         else:
             self._uncharged.update(dict.fromkeys(range(sequence, last + 1)))
         self.received = last
+        self.unsaid += count
         self.due = True
         delivery = Delivery(sequence, frame[HEADER_SIZE:], charged, count)
         if charged:
@@ -187,4 +190,5 @@ class Inbound:
             self._told = start + MOST_RANGES
         ask, self._ask = self._ask, False
         self.due = self.urgent = False
+        self.unsaid = 0
         return encode_ack(Ack(ask, self.received, ranges.below, part))

@@ -84,7 +84,9 @@ class Link:
         if self._direct is None or session.state is State.CLOSED:
             self.wake()
             return
-        at = session.wake_at(now)
+        self._pause_at_most(session.timer_at)
+
+    def _pause_at_most(self, at: float) -> None:
         if at < self._pause_until:
             self._pause_until = at
             self._pause.deadline = self.node.system.env.until(at)
@@ -92,13 +94,10 @@ class Link:
     def write_now_if_urgent(self) -> None:
         """After something was read."""
         self.outgoing.commit()
-        now = self.node.dispatcher.timers.clock()
-        at = self.session.wake_at(now)
-        if at <= now:
+        if self.session.is_urgent:
             self.write_now()
-        elif at < self._pause_until:
-            self._pause_until = at
-            self._pause.deadline = self.node.system.env.until(at)
+        else:
+            self._pause_at_most(self.session.timer_at)
 
     def is_busy(self) -> bool:
         """Whether a connection is used or made."""

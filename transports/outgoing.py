@@ -39,8 +39,10 @@ if TYPE_CHECKING:
     from transports.remote_ref import RemoteRef
     from transports.session import Session
 
-AT_ONCE: Final = 64
+AT_ONCE: Final = 256
 """Messages that are written without waiting for more."""
+WORDS_AT_ONCE: Final = 32
+"""The same of asks, replies and control: somebody waits for them, and has much to do meanwhile."""
 MOST_IN_RUN: Final = 1 << 10
 """Bytes of a message that is gathered with others before the session has it."""
 
@@ -161,8 +163,8 @@ class Outgoing:
             NotEncodable: it is none that can be sent.
         """
         body = self.node.codec.encode_value(ask.message)
-        if self._has_room(str(ref)):
-            self._post_ask(ref, ask, body)
+        if self._has_room(ref.text):
+            self._post_ask(ref, ask, body, ask.timeout)
             return
         ask.where = "waiting for room"
         self._door(ref)[ask] = body
@@ -192,10 +194,7 @@ class Outgoing:
         waiting = self._doors.get(target) if self._doors else None
         return waiting is None or not waiting[1]
 
-    def _post_ask(self, ref: RemoteRef, ask: Ask, body: bytes) -> None:
-        remaining = None
-        if ask.timeout is not None:
-            remaining = max(0.0, ask.deadline - self.node.dispatcher.timers.clock())
+    def _post_ask(self, ref: RemoteRef, ask: Ask, body: bytes, remaining: float | None) -> None:
         number = self.next_number()
         self._asks[number] = ask
         self._numbers[ask] = number
@@ -229,11 +228,15 @@ class Outgoing:
         number = session.send(payload)
         sent.written = True
         self._sent[number] = sent
-        self.unwritten += 1
-        if at_once or self.unwritten >= AT_ONCE:
+        self._is_said(at_once)
+
+    def _is_said(self, at_once: bool) -> None:
+        """The session has something more to write: joined with what follows soon, if it may be."""
+        self.unwritten = unwritten = self.unwritten + 1
+        if at_once or unwritten >= WORDS_AT_ONCE:
             self.unwritten = 1
             self.write_now()
-        elif self.unwritten == 1:
+        elif unwritten == 1:
             self._wake()
 
     def next_number(self) -> int:
@@ -254,7 +257,7 @@ class Outgoing:
             self._queue.append((payload, None))
             return
         self.session.send(payload, charged=False)
-        self._wake()
+        self._is_said(False)
 
     def flush(self) -> None:
         """Hand to the session what its window has room for."""
@@ -331,7 +334,11 @@ class Outgoing:
             if waiter.waits is None or waiter.value is not PENDING:
                 continue
             if isinstance(waiter, Ask):
-                self._post_ask(ref, waiter, encoded)  # type: ignore[arg-type]
+                remaining = None
+                if waiter.timeout is not None:
+                    now = self.node.dispatcher.timers.clock()
+                    remaining = max(0.0, waiter.deadline - now)
+                self._post_ask(ref, waiter, encoded, remaining)  # type: ignore[arg-type]
                 continue
             self._post(encoded, Sent(target, ref, waiter.message))
             waiter.resolve()
@@ -422,7 +429,8 @@ class Outgoing:
 
     def _take(self, number: int) -> Ask | None:
         ask = self._asks.pop(number, None)
-        self._streams.pop(number, None)
+        if self._streams:
+            self._streams.pop(number, None)
         if ask is not None:
             self._numbers.pop(ask, None)
         return ask

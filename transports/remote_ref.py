@@ -25,7 +25,7 @@ from actors.address import Address
 from actors.ask import Ask
 from actors.threads import current_thread
 from actors.timers import check_seconds
-from actors.waiting import PENDING, Waiter
+from actors.waiting import PENDING, Raised, Waiter
 from actors.watching import notify, take_back
 from transports import envelope
 from transports.envelope import BIN_8
@@ -129,12 +129,25 @@ class RemoteRef(ActorRef):
         end = inf if timeout is None else timers.clock() + timeout
         asker = node.asker()
         ask = Ask(message, asker, self, end, timeout)  # type: ignore[arg-type] # see `_rare`
-        self._take_over(ask)
-        if timeout is not None and ask.value is PENDING:
-            timers.expect(ask)
-        if asker is None:
-            return await ask.wait(dispatcher)
-        return await asker._wait_as(asker, ask)
+        link = node.link(self.peer)
+        if link is None:
+            self._take_over(ask)
+        else:
+            link.ask(self, ask)
+        if ask.value is PENDING:
+            if timeout is not None:
+                timers.expect(ask)
+            if asker is None:
+                # As `wait`, without the call.
+                try:
+                    await ask.wait_in_task()
+                except BaseException:
+                    ask.abandoned()
+                    raise
+        value = ask.value
+        if asker is None and value.__class__ is not Raised:
+            return value
+        return await (ask.wait(dispatcher) if asker is None else asker._wait_as(asker, ask))
 
     async def _open_stream(self, channel: Channel, request: object) -> None:
         node = self._node

@@ -24,7 +24,10 @@ __all__ = ["TABLE", "Delivery", "Event", "Session", "State"]
 
 
 ACK_WITHIN: Final = 0.01
-"""Seconds that an ACK may wait for something to go with."""
+"""Seconds that an ACK may wait for more to acknowledge."""
+
+MOST_UNSAID: Final = 32
+"""Messages for which an ACK waits no longer."""
 
 MOST_OF_BATCH: Final = 1 << 16
 """Bytes that are joined in one frame."""
@@ -141,6 +144,7 @@ class Session:
         self._pings = 0
         self._pong: int | None = None
         self._ack_at = inf
+        self._most_unsaid = min(MOST_UNSAID, max(1, window // 4))
 
     # -- state
 
@@ -335,7 +339,7 @@ class Session:
         if now >= self._out.resend_at:
             self._out.wind_back()
             self._close_written = False
-        if self._in.due:
+        if self._in.due and (self._in.urgent or now >= self._ack_at):
             written.append(self._in.ack())
             self._ack_at = inf
         if self._pong is not None:
@@ -366,6 +370,11 @@ class Session:
             return inf
         if self.is_urgent:
             return now
+        return self.timer_at
+
+    @property
+    def timer_at(self) -> float:
+        """As `wake_at`, of a session that `is_urgent` does not say is due now."""
         return min(self._out.resend_at, self._ping_at, self._ack_at if self._in.due else inf)
 
     @property
@@ -430,7 +439,7 @@ class Session:
     def accepted(self, sequence: int, count: int = 1, lazily: bool = False) -> None:
         """`count` messages from this one on are in their mailboxes; in any order.
 
-        lazily: the ACK may wait for what is said next, up to ACK_WITHIN seconds.
+        lazily: the ACK may wait for those of other messages, up to ACK_WITHIN seconds.
 
         Raises:
             ValueError: one was not delivered, or is accepted already.
@@ -439,7 +448,7 @@ class Session:
         if not self._may_accept:
             self._advance(Event.ACCEPT)
         self._in.accept(sequence, count)
-        if not lazily:
+        if not lazily or self._in.unsaid >= self._most_unsaid:
             self._in.urgent = self._in.due
 
     def _end_if_both_closed(self) -> None:

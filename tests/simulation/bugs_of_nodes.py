@@ -61,13 +61,15 @@ def reply_to_the_wrong_ask() -> Iterable[Change]:
         if number is not None:
             self.__dict__.setdefault("free", []).append(number)
 
-    def post_again(self: Outgoing, ref: RemoteRef, ask: Ask, body: bytes) -> None:
+    def post_again(
+        self: Outgoing, ref: RemoteRef, ask: Ask, body: bytes, remaining: float | None
+    ) -> None:
         free = self.__dict__.setdefault("free", [])
         if not free:
-            post_ask(self, ref, ask, body)
+            post_ask(self, ref, ask, body, remaining)
             return
         last, self._last = self._last, free.pop() - 1
-        post_ask(self, ref, ask, body)
+        post_ask(self, ref, ask, body, remaining)
         self._last = last
 
     yield Outgoing, "asker_gone", give_back

@@ -644,18 +644,30 @@ def test_a_batch_of_another_number_of_payloads_is_an_error_when_it_is_taken_apar
         Delivery(1, payload, True, 2).payloads()
 
 
-def test_an_acknowledgement_may_wait_for_what_is_said_next_but_not_for_long() -> None:
-    session = connected()
+def test_an_acknowledgement_may_wait_for_others_but_not_for_long() -> None:
+    session = connected(window=8)
     session.received(data(1, b"1", False), 1.0)
     session.accepted(1, lazily=True)
     assert not session.is_urgent
-    assert session.wake_at(1.0) == 1.0 + ACK_WITHIN
     session.send(b"2")
-    assert session.outgoing(1.0) == [ack(1, 1), data(1, b"2")]
+    assert session.outgoing(1.0) == [data(1, b"2")]
+    at = session.wake_at(1.0)
+    assert at == 1.0 + ACK_WITHIN
+    assert session.outgoing(at) == [ack(1, 1)]
     session.received(data(2, b"3"), 2.0)
     session.accepted(2)
     assert session.is_urgent
     assert session.wake_at(2.0) == 2.0
+
+
+def test_an_acknowledgement_waits_for_some_only() -> None:
+    session = connected(window=8)
+    session.received(data(1, b"1"), 0.0)
+    session.accepted(1, lazily=True)
+    assert session.outgoing(0.0) == []
+    session.received(data(2, b"2"), 0.0)
+    session.accepted(2, lazily=True)
+    assert session.outgoing(0.0) == [ack(2, 2)]
 
 
 # -- the window in bytes
