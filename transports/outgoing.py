@@ -86,6 +86,8 @@ class Outgoing:
         self._left = 0
         self._asks: dict[int, Ask] = {}
         self._numbers: dict[Ask, int] = {}
+        # The sequence of each in the session, while its answer and its ACK are to come.
+        self._sequences: dict[Ask, int] = {}
         self._last = 0
         self._streams: dict[int, RemoteRoom] = {}
         self._stops: dict[int, tuple[str, dict[StopWait, None]]] = {}
@@ -225,9 +227,7 @@ class Outgoing:
             self._queue.append((payload, sent))
             self.flush()
             return
-        number = session.send(payload)
-        sent.written = True
-        self._sent[number] = sent
+        self._hand_over(payload, sent)
         self._is_said(at_once)
 
     def _is_said(self, at_once: bool) -> None:
@@ -267,13 +267,20 @@ class Outgoing:
             session.credit > 0 or (session.may_send and self._queue[0][1] is None)
         ):
             payload, sent = self._queue.popleft()
-            number = session.send(payload, charged=sent is not None)
-            if sent is not None:
-                sent.written = True
-                self._sent[number] = sent
+            if sent is None:
+                session.send(payload, charged=False)
+            else:
+                self._hand_over(payload, sent)
         if self._leaving and session.may_send and not self._queue:
             session.close()
         self._wake()
+
+    def _hand_over(self, payload: bytes, sent: Sent) -> None:
+        number = self.session.send(payload)
+        sent.written = True
+        self._sent[number] = sent
+        if sent.ask is not None:
+            self._sequences[sent.ask] = number
 
     def leave(self) -> None:
         """Say goodbye once the last message has been handed to the session."""
@@ -292,6 +299,8 @@ class Outgoing:
             sent = take(number, None)
             if sent is None:
                 continue
+            if sent.ask is not None:
+                self._sequences.pop(sent.ask, None)
             done += 1
             if sent.target is target:
                 of_one += 1
@@ -362,7 +371,7 @@ class Outgoing:
 
     def replied(self, message: envelope.Replied) -> None:
         """A reply has come, or word that an actor has stopped, or started."""
-        ask = self._take(message.number)
+        ask = self._answered(message.number)
         if ask is None:
             if not self.spawns.started(message.number):
                 self._has_stopped(message.number)
@@ -409,7 +418,7 @@ class Outgoing:
         """An ask has no reply, or an actor has not started."""
         if self.spawns.refused(message):
             return
-        ask = self._take(message.number)
+        ask = self._answered(message.number)
         if ask is not None:
             is_stream = isinstance(ask.waits, Channel)
             ask.answer(Raised(self._error(ask, message, is_stream)))
@@ -433,6 +442,18 @@ class Outgoing:
             self._streams.pop(number, None)
         if ask is not None:
             self._numbers.pop(ask, None)
+        return ask
+
+    def _answered(self, number: int) -> Ask | None:
+        """The ask that an answer is for. It has been accepted, then, whatever was acknowledged."""
+        ask = self._take(number)
+        sequence = None if ask is None else self._sequences.pop(ask, None)
+        if sequence is not None:
+            sent = self._sent.pop(sequence)
+            self._counters.outbox -= 1
+            self._counters.delivered += 1
+            self.delivered += 1
+            self._forget(sent.target)
         return ask
 
     def asker_gone(self, ask: Ask) -> None:
@@ -550,6 +571,7 @@ class Outgoing:
         queued = (sent for _, sent in self._queue if sent is not None)
         left = [*self._sent.values(), *self._told, *queued]
         self._sent.clear()
+        self._sequences.clear()
         self._run, self._told, self._left = [], [], 0
         self._queue.clear()
         self._on_the_way.clear()
