@@ -14,7 +14,8 @@ def test_what_is_acknowledged_is_there_and_once_whatever_fails(seed: int) -> Non
     assert part.error is None, f"{part.error}; again by: {again}"
     assert part.acknowledged + part.unknown == 1_000
     assert part.acknowledged > 500
-    assert part.faults > 1_000
+    # (Messages are joined, so there are fewer frames than messages and answers.)
+    assert part.faults > 500
     assert {"crash", "drop", "corrupt", "cut", "duplicate"} <= {*part.counts}
 
 
