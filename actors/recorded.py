@@ -6,6 +6,7 @@ systems pay nothing.
 
 from __future__ import annotations
 
+import abc
 from typing import TYPE_CHECKING, Any, Protocol
 
 from actors.cell import Cell
@@ -33,9 +34,9 @@ class Recorded(ActorRef):
 
     __slots__ = ()
 
+    @abc.abstractmethod
     def _recorded_by(self) -> Dispatcher:
         """The dispatcher of its system."""
-        raise NotImplementedError
 
     async def send(self, message: object) -> None:
         await self._record("send", super().send, message)  # type: ignore[safe-super]

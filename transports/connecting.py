@@ -28,9 +28,6 @@ log = logging.getLogger("transports")
 MOST_STRANGERS: Final = 256
 """Connections from outside of which nobody knows yet whose they are."""
 
-PART_WITHIN: Final = 1.0
-"""Seconds for a peer to read why it is refused."""
-
 
 class Connections:
     """The connections of a node over one endpoint."""
@@ -132,7 +129,7 @@ class Connections:
                 return peer, read
             text = f"it introduced itself as {name}, and then called itself {peer}"
             refuse = frames.encode_refuse(Refuse(Reason.WRONG_NAME, text))
-            await connection.part([refuse], PART_WITHIN)
+            await connection.part([refuse])
             raise Broken(text)
 
     async def _answer(self, connection: Frames, peer: str, read: list[bytes]) -> None:

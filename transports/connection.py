@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from typing import Final
 
 import trio
 
@@ -12,6 +13,10 @@ from transports.framing import FrameDecoder, encode_frame
 READ_AT_ONCE = 1 << 16
 
 _ENDED = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
+
+
+PART_WITHIN: Final = 1.0
+"""Seconds for a peer to read why it is refused."""
 
 
 class Broken(Exception):
@@ -111,13 +116,13 @@ class Frames:
         self.unwritten = data[done:]
         return not self.unwritten
 
-    async def part(self, payloads: list[bytes], within: float) -> None:
-        """Write the last frames, and let the peer read them: at most `within` seconds.
+    async def part(self, payloads: list[bytes]) -> None:
+        """Write the last frames, and let the peer read them: at most PART_WITHIN seconds.
 
         A socket that is closed with bytes unread is reset, and the peer might lose what was
         written last. So what still comes is read, and thrown away, until the peer closes it.
         """
-        with trio.move_on_after(within), contextlib.suppress(Broken, *_ENDED):
+        with trio.move_on_after(PART_WITHIN), contextlib.suppress(Broken, *_ENDED):
             await self.write(payloads)
             if isinstance(self.stream, trio.abc.HalfCloseableStream):
                 await self.stream.send_eof()

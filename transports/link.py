@@ -122,7 +122,7 @@ class Link:
         """
         if hello and (refuse := self._objection(hello[0])) is not None:
             log.debug("%s: %s is refused: %s", self.node.name, self.peer, refuse.text)
-            await connection.part([frames.encode_refuse(refuse)], self.node.limits.handshake_within)
+            await connection.part([frames.encode_refuse(refuse)])
             return
         self.cut()
         connection.unread(hello)

@@ -6,7 +6,7 @@ import abc
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import trio
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
     from transports.tls import Tls
 
 log = logging.getLogger("transports")
-
-PART_WITHIN: Final = 1.0
-"""Seconds for the peer to read why it is refused."""
 
 
 class SocketEndpoint(Endpoint):
@@ -113,7 +110,7 @@ class SocketEndpoint(Endpoint):
             if written := introduction.outgoing():
                 await connection.write(written)
             return result.name
-        await connection.part(introduction.outgoing(), PART_WITHIN)
+        await connection.part(introduction.outgoing())
         self._report(me, result, peer)
         raise Broken(result.text)
 
