@@ -23,7 +23,7 @@ Resolve = Callable[[str], ActorRef]
 
 
 class RoundTripper(Protocol):
-    """What encodes and decodes: `transports.round_trip.RoundTrip`.
+    """What encodes and decodes: `transports.encoding.round_trip.RoundTrip`.
 
     Both methods raise what the codec raises of what it cannot encode, or not decode to the same.
     """

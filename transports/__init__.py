@@ -1,17 +1,19 @@
 """What connects processes, and the ``trouper`` command.
 
-This package holds the command line, ``transports.cli``, the wire (`framing`, `codec`, `handshake`,
-`session`: no I/O; see docs/wire.md), and nodes: `node`, `link`, and what refs need to reach others.
+In the order of a message: ``transports.nodes`` (refs to actors elsewhere, links), ``.encoding``
+(messages as bytes), ``.wire`` (sessions and frames, without I/O), and the endpoints that carry
+frames: `memory`, `unix`, `tcp` and `tls`, all behind `endpoint`. ``.worker`` is a worker process,
+``.control`` and ``.cli`` are the command line, ``.testing`` is the simulator.
 Nothing in ``actors`` or ``supervision`` imports this package. To import it is what makes
 ``ActorSystem(strict_messages=True)`` possible.
 """
 
 from actors.strict import install_round_tripper
+from transports.encoding.round_trip import RoundTrip
 from transports.endpoint import Endpoint
 from transports.errors import CannotListen, DecodeError, NotEncodable, RemoteFailure
 from transports.memory import MemoryNetwork
-from transports.node import Limits, Node
-from transports.round_trip import RoundTrip
+from transports.nodes.node import Limits, Node
 from transports.tcp import Tcp
 from transports.tls import Tls
 from transports.unix import Unix

@@ -8,7 +8,7 @@ from typing import Final
 
 import trio
 
-from transports.framing import FrameDecoder, encode_frame
+from transports.wire.framing import FrameDecoder, encode_frame
 
 READ_AT_ONCE = 1 << 16
 

@@ -14,8 +14,10 @@ import trio
 from transports.connection import Broken, Frames, Ourselves
 from transports.endpoint import Endpoint, Handle, Peer
 from transports.errors import CannotListen
-from transports.frames import Reason
-from transports.introduction import (
+from transports.nodes.node import Limits, Node
+from transports.nodes.spawnable import Recipe
+from transports.wire.frames import Reason
+from transports.wire.introduction import (
     NONCE,
     Introduced,
     Introduction,
@@ -23,8 +25,6 @@ from transports.introduction import (
     Role,
     check_secret,
 )
-from transports.node import Limits, Node
-from transports.spawnable import Recipe
 
 if TYPE_CHECKING:
     from actors import ActorSystem

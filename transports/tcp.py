@@ -12,9 +12,9 @@ import trio
 
 from transports.endpoint import Peer
 from transports.errors import CannotListen
-from transports.node import Limits
+from transports.nodes.node import Limits
+from transports.nodes.spawnable import Recipe
 from transports.sockets import SocketEndpoint, SocketNode, listening
-from transports.spawnable import Recipe
 from transports.tls import Tls
 
 UNSAFE: Final = (

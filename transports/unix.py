@@ -14,9 +14,9 @@ import trio
 
 from transports.endpoint import Peer
 from transports.errors import CannotListen
-from transports.node import Limits
+from transports.nodes.node import Limits
+from transports.nodes.spawnable import Recipe
 from transports.sockets import SocketEndpoint, SocketNode, listening
-from transports.spawnable import Recipe
 
 MODE: Final = 0o600
 MOST: Final = 107

@@ -8,10 +8,10 @@ import msgspec
 
 from actors import ActorSystem, message
 from benchmarks.harness import Limit, Speed, Workload
-from transports.codec import Codec
-from transports.framing import FrameDecoder, encode_frame
-from transports.handshake import Agreed
-from transports.session import Session
+from transports.encoding.codec import Codec
+from transports.wire.framing import FrameDecoder, encode_frame
+from transports.wire.handshake import Agreed
+from transports.wire.session import Session
 
 #: 100 bytes, with its two of length.
 PAYLOAD = msgspec.msgpack.encode(b"x" * 98)

@@ -7,8 +7,8 @@ from typing import Final
 
 import trio
 
-from transports import frames
-from transports.framing import HEADER
+from transports.wire import frames
+from transports.wire.framing import HEADER
 
 AT_ONCE: Final = 1 << 14
 

@@ -11,7 +11,7 @@ from actors import ActorSystem
 from tests.control.kit import Put, Silent, call, served
 from transports import MemoryNetwork, Node
 from transports.control import NodeRuns, claim, place_of, protocol, serve, server
-from transports.inspector import SERVICE, Inspect
+from transports.nodes.inspector import SERVICE, Inspect
 
 FIVE = 5.0
 

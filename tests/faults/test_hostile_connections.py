@@ -14,9 +14,9 @@ import trio
 
 from actors import Actor, ActorSystem, Request, message
 from transports import Limits, Tcp
-from transports.connecting import MOST_STRANGERS
-from transports.framing import FrameDecoder, encode_frame
-from transports.introduction import NONCE, Introduction, Role
+from transports.nodes.connecting import MOST_STRANGERS
+from transports.wire.framing import FrameDecoder, encode_frame
+from transports.wire.introduction import NONCE, Introduction, Role
 
 SECRET = b"sixteen bytes or more"
 LIMITS = Limits(handshake_within=0.5)

@@ -10,11 +10,11 @@ import trio
 from actors.ask import Ask
 from tests.simulation.apps import Letters, Questions, Watches
 from tests.simulation.planting import Change, bug
-from transports import envelope
-from transports.link import Link
-from transports.node import Node
-from transports.outgoing import Outgoing
-from transports.remote_ref import RemoteRef
+from transports.encoding import envelope
+from transports.nodes.link import Link
+from transports.nodes.node import Node
+from transports.nodes.outgoing import Outgoing
+from transports.nodes.remote_ref import RemoteRef
 
 lost = Outgoing.lost
 asker_gone = Outgoing.asker_gone

@@ -14,7 +14,7 @@ from actors.routing.topics import Topics
 from actors.waiting import PENDING, Raised
 from tests.simulation.apps_of_routing import Claims, Errands, Papers
 from tests.simulation.planting import Change, bug
-from transports.directory import Directory
+from transports.nodes.directory import Directory
 
 delivered = WorkQueue.delivered
 deliver = WorkQueue._deliver

@@ -11,13 +11,13 @@ import trio
 
 from tests.simulation.apps import Letters
 from tests.simulation.planting import Change, bug
-from transports.frames import BATCH, Hello, Reason, decode_batch, decode_data
-from transports.framing import HEADER, FrameDecoder
-from transports.handshake import Handshake
-from transports.inbound import HEADER_SIZE, Delivery, Inbound
-from transports.link import Frames, Link
-from transports.outbound import Outbound, count_of, last_of
-from transports.session import Session
+from transports.nodes.link import Frames, Link
+from transports.wire.frames import BATCH, Hello, Reason, decode_batch, decode_data
+from transports.wire.framing import HEADER, FrameDecoder
+from transports.wire.handshake import Handshake
+from transports.wire.inbound import HEADER_SIZE, Delivery, Inbound
+from transports.wire.outbound import Outbound, count_of, last_of
+from transports.wire.session import Session
 
 take = Inbound.take
 accept = Inbound.accept

@@ -8,9 +8,8 @@ from unittest import mock
 import pytest
 
 from actors import Actor, ActorError, message
-from transports import envelope
-from transports.inbound import Delivery
-from transports.incoming import Incoming
+from transports.encoding import envelope
+from transports.nodes.incoming import Incoming
 from transports.testing import (
     Application,
     Cluster,
@@ -19,6 +18,7 @@ from transports.testing import (
     make_simulation,
     simulate,
 )
+from transports.wire.inbound import Delivery
 
 deliver = Incoming.deliver
 

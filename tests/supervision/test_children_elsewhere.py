@@ -39,7 +39,7 @@ from supervision import (
 )
 from tests.transports.kit import Do, Get, Remote, Wires, cluster
 from transports.errors import RemoteFailure
-from transports.node import Limits, Node
+from transports.nodes.node import Limits, Node
 
 LIMITS = Limits(lost_after=3.0)
 

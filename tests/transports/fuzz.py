@@ -13,15 +13,23 @@ from typing import Any, Final
 import attrs
 
 from actors import message
-from transports import envelope, frames
-from transports.codec import Codec
+from transports.encoding import envelope
+from transports.encoding.codec import Codec
 from transports.errors import DecodeError
-from transports.frames import Ack, Hello, Reason, Refuse
-from transports.framing import FrameDecoder, encode_frame
-from transports.handshake import Agreed, Handshake
-from transports.inbound import Delivery
-from transports.introduction import PROVE, Introduced, Introduction, Role, decode_introduce, prefix
-from transports.session import Session
+from transports.wire import frames
+from transports.wire.frames import Ack, Hello, Reason, Refuse
+from transports.wire.framing import FrameDecoder, encode_frame
+from transports.wire.handshake import Agreed, Handshake
+from transports.wire.inbound import Delivery
+from transports.wire.introduction import (
+    PROVE,
+    Introduced,
+    Introduction,
+    Role,
+    decode_introduce,
+    prefix,
+)
+from transports.wire.session import Session
 
 
 @message

@@ -12,7 +12,7 @@ from trio.testing import memory_stream_pair
 
 from actors import Actor, ActorRef, ActorSystem, Env, Request, message
 from transports.endpoint import Endpoint
-from transports.node import Limits, Node
+from transports.nodes.node import Limits, Node
 
 Handle = Callable[[trio.abc.Stream], Awaitable[object]]
 

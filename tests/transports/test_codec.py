@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from actors import ActorRef, NotAMessage, Request, message
 from tests.actors.kit import Checked, Doer
-from transports import envelope
-from transports.codec import Codec
+from transports.encoding import envelope
+from transports.encoding.codec import Codec
+from transports.encoding.roads import needs_cattrs
 from transports.errors import DecodeError, NotEncodable
-from transports.roads import needs_cattrs
 
 
 @message

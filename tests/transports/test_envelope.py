@@ -10,7 +10,7 @@ from typing import get_args
 import msgspec
 import pytest
 
-from transports import envelope
+from transports.encoding import envelope
 from transports.errors import DecodeError
 
 KINDS = get_args(envelope._Any)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transports.failure_detector import SUSPECTED_AFTER, PhiAccrual
+from transports.wire.failure_detector import SUSPECTED_AFTER, PhiAccrual
 
 intervals = st.floats(0.01, 100)
 

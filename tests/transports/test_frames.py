@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.transports import fuzz
-from transports import frames
 from transports.errors import DecodeError
-from transports.frames import Ack, Hello, Reason, Refuse
+from transports.wire import frames
+from transports.wire.frames import Ack, Hello, Reason, Refuse
 
 NUMBERS = st.integers(0, 2**64 - 1)
 HELLO = Hello("near", 7, 1, 9, 2, 300, 1024, 1 << 24, 1 << 26)

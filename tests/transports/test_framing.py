@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transports.errors import DecodeError
-from transports.framing import HEADER, FrameDecoder, encode_frame
+from transports.wire.framing import HEADER, FrameDecoder, encode_frame
 
 PAYLOADS = st.lists(st.binary(max_size=50), max_size=6)
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transports import frames
 from transports.errors import WrongState
-from transports.frames import Hello, Reason, Refuse
-from transports.handshake import TABLE, Agreed, Event, Handshake, Refused, State
+from transports.wire import frames
+from transports.wire.frames import Hello, Reason, Refuse
+from transports.wire.handshake import TABLE, Agreed, Event, Handshake, Refused, State
 
 NEAR = Hello("near", 7, 1, 0, 0, 0, 16, 4096, 1 << 26)
 FAR = Hello("far", 9, 1, 0, 0, 0, 32, 4096, 1 << 26)

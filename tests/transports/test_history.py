@@ -23,7 +23,7 @@ from actors import (
     message,
 )
 from transports import MemoryNetwork, Node
-from transports.history import recording
+from transports.nodes.history import recording
 
 
 @message(name="test_history.Add")

@@ -13,11 +13,12 @@ from trio.testing import MockClock, memory_stream_pair
 
 from actors import ActorRef, ActorSystem, DeadLetterReason
 from tests.transports.kit import Get, Remote, Wires
-from transports import envelope, frames
-from transports.framing import FrameDecoder, encode_frame
-from transports.handshake import Agreed, Handshake
-from transports.node import Limits, Node
-from transports.session import Session
+from transports.encoding import envelope
+from transports.nodes.node import Limits, Node
+from transports.wire import frames
+from transports.wire.framing import FrameDecoder, encode_frame
+from transports.wire.handshake import Agreed, Handshake
+from transports.wire.session import Session
 
 
 class Peer:

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors import InvalidAddress
-from transports import frames
 from transports.errors import WrongState
-from transports.frames import Reason, Refuse
-from transports.introduction import (
+from transports.wire import frames
+from transports.wire.frames import Reason, Refuse
+from transports.wire.introduction import (
     NONCE,
     PROVE,
     TABLE,

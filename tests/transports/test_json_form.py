@@ -9,8 +9,8 @@ import attrs
 import pytest
 
 from actors import ActorRef, ActorSystem, message
+from transports.encoding.json_form import JsonForm, NoSuchMessage, find_message
 from transports.errors import DecodeError
-from transports.json_form import JsonForm, NoSuchMessage, find_message
 
 
 class Colour(Enum):

@@ -28,7 +28,7 @@ from tests.actors.kit import Doer
 from tests.transports.kit import Do, Get, Remote, Through, Wires, cluster
 from transports import MemoryNetwork, NotEncodable
 from transports.errors import RemoteFailure
-from transports.node import Limits, Node
+from transports.nodes.node import Limits, Node
 
 
 async def test_a_tell_reaches_an_actor_of_another_node_in_order(autojump_clock: MockClock) -> None:

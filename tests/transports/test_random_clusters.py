@@ -29,8 +29,8 @@ from actors import (
 from actors._trio_private import deterministic_scheduling
 from actors.testing import run_virtually
 from transports.endpoint import Endpoint
-from transports.framing import FrameDecoder, encode_frame
-from transports.node import Limits, Node
+from transports.nodes.node import Limits, Node
+from transports.wire.framing import FrameDecoder, encode_frame
 
 Handle = Callable[[trio.abc.Stream], Awaitable[object]]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transports.ranges import Ranges, among
+from transports.wire.ranges import Ranges, among
 
 
 @given(st.lists(st.integers(1, 30), max_size=60))

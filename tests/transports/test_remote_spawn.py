@@ -34,7 +34,7 @@ from actors import (
 from tests.transports.kit import Do, Get, Remote, Wires, cluster
 from transports import NotEncodable
 from transports.errors import RemoteFailure
-from transports.node import Node
+from transports.nodes.node import Node
 
 
 @message(name="remote_spawn.Ended")

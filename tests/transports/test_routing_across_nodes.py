@@ -21,7 +21,7 @@ from actors import (
     SystemClosed,
 )
 from tests.transports.kit import Do, Get, Remote, Wires, cluster
-from transports.node import Limits, Node
+from transports.nodes.node import Limits, Node
 
 
 async def test_a_publication_reaches_subscribers_of_every_node_once(

@@ -9,11 +9,11 @@ from typing import Any
 import attrs
 import pytest
 
-from transports import frames
 from transports.errors import DecodeError, WindowFull, WrongState
-from transports.frames import Ack, Hello
-from transports.handshake import Agreed
-from transports.session import ACK_WITHIN, TABLE, Delivery, Event, Session, State
+from transports.wire import frames
+from transports.wire.frames import Ack, Hello
+from transports.wire.handshake import Agreed
+from transports.wire.session import ACK_WITHIN, TABLE, Delivery, Event, Session, State
 
 FAR = Hello("far", 9, 1, 0, 0, 0, 4, 1 << 24, 1 << 26)
 FRESH = Agreed(FAR, False, 0)

@@ -17,8 +17,8 @@ import trustme
 from actors import ActorSystem
 from tests.transports.kit import Remote
 from transports import CannotListen, Limits, Node, Tcp, Tls, Unix
-from transports.framing import FrameDecoder, encode_frame
-from transports.introduction import NONCE, Introduction, Role
+from transports.wire.framing import FrameDecoder, encode_frame
+from transports.wire.introduction import NONCE, Introduction, Role
 
 SECRET = b"sixteen bytes or more"
 FAST = Limits(handshake_within=1.0, dial_at_most=0.1)

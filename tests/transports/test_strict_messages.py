@@ -33,7 +33,7 @@ from actors import (
 from actors.messages import message_type, reply_type
 from supervision import Broadcast, CountChildren, Pool, WhichChildren
 from tests.actors.kit import Checked
-from transports.codec import Codec
+from transports.encoding.codec import Codec
 from transports.errors import DecodeError, NotEncodable
 
 T = TypeVar("T")

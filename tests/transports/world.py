@@ -8,8 +8,8 @@ from random import Random
 import msgspec
 
 from transports.errors import DecodeError
-from transports.handshake import Agreed, Handshake, Refused
-from transports.session import Session, State
+from transports.wire.handshake import Agreed, Handshake, Refused
+from transports.wire.session import Session, State
 
 WINDOW = 5
 SETTINGS = {"resend_at_most": 4.0, "heartbeat": 2.0}

@@ -23,8 +23,8 @@ from transports.cli.signals import stop_signals
 from transports.cli.target import Target
 from transports.cli.workers import start_workers
 from transports.control import Control, NodeRuns, Place, claim, place_of, serve
-from transports.history import recording
-from transports.inspector import address_of
+from transports.nodes.history import recording
+from transports.nodes.inspector import address_of
 
 GRACE: Final = 10.0
 """Seconds, if `--grace` is not given."""

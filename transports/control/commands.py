@@ -29,9 +29,9 @@ from actors.address import Address
 from actors.observation import Observation
 from transports.control import protocol
 from transports.control.protocol import Code
+from transports.encoding.json_form import JsonForm, NoSuchMessage
 from transports.errors import DecodeError, NotEncodable
-from transports.inspector import SERVICE, Inspect, Report, report_actor, report_node
-from transports.json_form import JsonForm, NoSuchMessage
+from transports.nodes.inspector import SERVICE, Inspect, Report, report_actor, report_node
 
 BUFFERED: Final = 1_000
 """Items that wait for a client that is slower than they come; more are left out, and counted."""

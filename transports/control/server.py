@@ -14,7 +14,7 @@ from transports.control import protocol
 from transports.control.commands import Commands, Failed
 from transports.control.places import Place, bind, claim, place_of
 from transports.control.protocol import BadRequest, Code
-from transports.inspector import inspected
+from transports.nodes.inspector import inspected
 
 log = logging.getLogger("transports")
 

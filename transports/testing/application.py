@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from actors import ActorSystem, Env
-from transports.node import Limits
-from transports.spawnable import Recipe
+from transports.nodes.node import Limits
+from transports.nodes.spawnable import Recipe
 
 if TYPE_CHECKING:
     from actors.env import Random

@@ -17,9 +17,9 @@ from zlib import crc32
 import trio
 
 import transports.endpoint
-from transports import frames
-from transports.framing import HEADER
 from transports.testing.faults import Fault
+from transports.wire import frames
+from transports.wire.framing import HEADER
 
 if TYPE_CHECKING:
     from transports.testing.run import Run

@@ -12,14 +12,14 @@ import attrs
 
 from actors.errors import brief
 from actors.waiting import PENDING
-from transports.codec import Codec
+from transports.encoding.codec import Codec
 from transports.errors import DecodeError
-from transports.frames import CLOSE, REFUSE
-from transports.handshake import Agreed
-from transports.inbound import Delivery
-from transports.incoming import Incoming
-from transports.node import Node
-from transports.session import Session
+from transports.nodes.incoming import Incoming
+from transports.nodes.node import Node
+from transports.wire.frames import CLOSE, REFUSE
+from transports.wire.handshake import Agreed
+from transports.wire.inbound import Delivery
+from transports.wire.session import Session
 
 if TYPE_CHECKING:
     from actors.cell import Cell

@@ -18,9 +18,8 @@ from actors import ActorError, ActorSystem
 from actors._trio_private import deterministic_scheduling
 from actors.testing.clock import VirtualClock
 from actors.testing.deadlock import Deadlock, run_virtually
-from transports import envelope, frames
+from transports.encoding import envelope
 from transports.errors import DecodeError
-from transports.framing import HEADER
 from transports.testing.application import Application, Cluster
 from transports.testing.chance import Dice
 from transports.testing.cluster import (
@@ -39,10 +38,12 @@ from transports.testing.schedulers import Kind as SchedulerKind
 from transports.testing.schedulers import make_scheduler
 from transports.testing.tasks import Group, ScheduledTasks, TaskControl
 from transports.testing.trace import Event, Trace
+from transports.wire import frames
+from transports.wire.framing import HEADER
 
 if TYPE_CHECKING:
     from actors.cell import Cell
-    from transports.link import Link
+    from transports.nodes.link import Link
     from transports.testing.network import End
 
 COLLECT_EVERY: Final = 50_000

@@ -15,7 +15,7 @@ from actors import Actor, ActorSystem
 from supervision.processes.reports import FD_VARIABLE, READY, encode_record
 from supervision.processes.worker_process import WORKER
 from transports.endpoint import Peer
-from transports.inspector import inspected
+from transports.nodes.inspector import inspected
 from transports.unix import Unix
 from transports.worker.host import remove_folder
 from transports.worker.orphan import ParentWatch

@@ -26,7 +26,7 @@ from transports.unix import MOST, UnixEndpoint
 from transports.worker.settings import Settings, import_path
 
 if TYPE_CHECKING:
-    from transports.node import Node
+    from transports.nodes.node import Node
 
 log = logging.getLogger("transports")
 

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 import trio
 
 from actors import NodeDown
-from transports import frames
 from transports.connection import Broken, Frames
 from transports.errors import DecodeError
-from transports.handshake import Agreed, Handshake, Refused
-from transports.outgoing import Outgoing
-from transports.session import Session, State
+from transports.nodes.outgoing import Outgoing
+from transports.wire import frames
+from transports.wire.handshake import Agreed, Handshake, Refused
+from transports.wire.session import Session, State
 
 if TYPE_CHECKING:
-    from transports.node import Node
+    from transports.nodes.node import Node
 
 log = logging.getLogger("transports")
 

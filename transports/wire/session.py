@@ -12,13 +12,13 @@ import enum
 from math import inf
 from typing import Final
 
-from transports import frames
 from transports.errors import DecodeError, WrongState
-from transports.failure_detector import PhiAccrual
-from transports.frames import BATCH, BATCH_HEADER, DATA, DATA_HEADER, Hello
-from transports.handshake import Agreed
-from transports.inbound import Delivery, Inbound
-from transports.outbound import Outbound
+from transports.wire import frames
+from transports.wire.failure_detector import PhiAccrual
+from transports.wire.frames import BATCH, BATCH_HEADER, DATA, DATA_HEADER, Hello
+from transports.wire.handshake import Agreed
+from transports.wire.inbound import Delivery, Inbound
+from transports.wire.outbound import Outbound
 
 __all__ = ["TABLE", "Delivery", "Event", "Session", "State"]
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from math import inf
 
 from transports.errors import DecodeError, WindowFull
-from transports.frames import (
+from transports.wire.frames import (
     BATCH,
     BATCH_HEADER,
     DATA,
@@ -19,8 +19,8 @@ from transports.frames import (
     Ack,
     encode_batch,
 )
-from transports.inbound import HEADER_SIZE, Delivery
-from transports.ranges import among
+from transports.wire.inbound import HEADER_SIZE, Delivery
+from transports.wire.ranges import among
 
 
 class Outbound:

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from transports import frames
 from transports.connection import Broken, Frames, Ourselves
 from transports.endpoint import Endpoint, Peer
 from transports.errors import DecodeError
-from transports.frames import Reason, Refuse
-from transports.introduction import MOST as MOST_OF_INTRODUCTION
+from transports.wire import frames
+from transports.wire.frames import Reason, Refuse
+from transports.wire.introduction import MOST as MOST_OF_INTRODUCTION
 
 if TYPE_CHECKING:
-    from transports.link import Link
-    from transports.node import Node
+    from transports.nodes.link import Link
+    from transports.nodes.node import Node
 
 log = logging.getLogger("transports")
 

@@ -27,19 +27,19 @@ from actors.address import Address, check_name
 from actors.ask import Ask
 from actors.cell import Cell
 from actors.waiting import PENDING, Raised, Waiter
-from transports import envelope
-from transports.codec import Codec
-from transports.connecting import Connections
-from transports.directory import Directory
+from transports.encoding import envelope
+from transports.encoding.codec import Codec
 from transports.endpoint import Endpoint, Peer
 from transports.errors import RemoteFailure
-from transports.incoming import Incoming
-from transports.link import Link
-from transports.outgoing import Outgoing
-from transports.remote_ref import RemoteRef
-from transports.session import Session, State
-from transports.spawnable import Recipe, Spawnable
-from transports.spawner import Spawner, StartWait
+from transports.nodes.connecting import Connections
+from transports.nodes.directory import Directory
+from transports.nodes.incoming import Incoming
+from transports.nodes.link import Link
+from transports.nodes.outgoing import Outgoing
+from transports.nodes.remote_ref import RemoteRef
+from transports.nodes.spawnable import Recipe, Spawnable
+from transports.nodes.spawner import Spawner, StartWait
+from transports.wire.session import Session, State
 
 if TYPE_CHECKING:
     from actors import Actor

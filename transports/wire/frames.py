@@ -1,4 +1,4 @@
-"""The frames of a link: what the payload of each frame of `transports.framing` says.
+"""The frames of a link: what the payload of each frame of `transports.wire.framing` says.
 
 The first byte is the kind, a fixed header follows; integers are big-endian. See docs/wire.md.
 Every decoder here takes arbitrary bytes, and returns a valid frame or raises `DecodeError`.

@@ -16,9 +16,9 @@ from typing import Final
 
 import attrs
 
-from transports import frames
 from transports.errors import DecodeError, WrongState
-from transports.frames import Hello, Reason, Refuse
+from transports.wire import frames
+from transports.wire.frames import Hello, Reason, Refuse
 
 
 class State(enum.Enum):

@@ -13,7 +13,7 @@ from actors.rare import SendWait
 from actors.waiting import Waiter
 
 if TYPE_CHECKING:
-    from transports.outgoing import Outgoing
+    from transports.nodes.outgoing import Outgoing
 
 
 # A Struct takes half the time that a class with slots takes to be made.

@@ -21,8 +21,8 @@ import msgspec
 
 from actors import ActorRef
 from actors.errors import brief
+from transports.encoding.parts import find_fault
 from transports.errors import DecodeError, NotEncodable
-from transports.parts import find_fault
 
 Encode = Callable[[Any], bytes]
 Decode = Callable[[bytes], Any]

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from transports.errors import DecodeError
-from transports.frames import (
+from transports.wire.frames import (
     BATCH,
     BATCH_HEADER,
     DATA_HEADER,
@@ -21,7 +21,7 @@ from transports.frames import (
     decode_data,
     encode_ack,
 )
-from transports.ranges import Ranges
+from transports.wire.ranges import Ranges
 
 HEADER_SIZE: Final = DATA_HEADER.size
 ARRAY_SIZE: Final = BATCH_HEADER.size - HEADER_SIZE

@@ -32,16 +32,16 @@ from actors.routing.topics import TopicRef
 from actors.states import RUNNING
 from actors.stopping import kill
 from actors.waiting import PENDING, Raised
-from transports import envelope
+from transports.encoding import envelope
 from transports.errors import DecodeError, NotEncodable
-from transports.inbound import Delivery
-from transports.outgoing import Outgoing
-from transports.reports import plain, text_of, trace_of
-from transports.session import Session
-from transports.streaming import RemoteSink
+from transports.nodes.outgoing import Outgoing
+from transports.nodes.reports import plain, text_of, trace_of
+from transports.nodes.streaming import RemoteSink
+from transports.wire.inbound import Delivery
+from transports.wire.session import Session
 
 if TYPE_CHECKING:
-    from transports.node import Node
+    from transports.nodes.node import Node
 
 log = logging.getLogger("transports")
 

@@ -17,9 +17,9 @@ from actors import ActorRef
 from actors.address import Address
 from actors.errors import ActorError, InvalidAddress, brief
 from actors.messages import message_names, message_type, message_types
+from transports.encoding.parts import field_names
+from transports.encoding.roads import JSON, Decode, Encode, decode_or_blame, make_road
 from transports.errors import DecodeError, NotEncodable
-from transports.parts import field_names
-from transports.roads import JSON, Decode, Encode, decode_or_blame, make_road
 
 Resolve = Callable[[str], ActorRef]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from actors import Actor, ActorSystem, Mailbox, Request, message
 from actors.observation import Observation
-from transports.node import Node
+from transports.nodes.node import Node
 
 if TYPE_CHECKING:
     from actors.observation import Observed

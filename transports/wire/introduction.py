@@ -18,9 +18,9 @@ from typing import Final
 import attrs
 
 from actors.address import check_name
-from transports import frames
 from transports.errors import DecodeError, WrongState
-from transports.frames import MAGIC, REFUSE, VERSION, Reason, Refuse
+from transports.wire import frames
+from transports.wire.frames import MAGIC, REFUSE, VERSION, Reason, Refuse
 
 INTRODUCE: Final = 9
 PROVE: Final = 10

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, Final
 from actors import ActorError, ActorRef, DeadLetterReason
 from actors.cell import Cell
 from actors.routing.patterns import Trie, pattern_of, words_of
-from transports import envelope
+from transports.encoding import envelope
 from transports.errors import DecodeError
-from transports.session import State
+from transports.wire.session import State
 
 if TYPE_CHECKING:
-    from transports.link import Link
-    from transports.node import Node
+    from transports.nodes.link import Link
+    from transports.nodes.node import Node
 
 log = logging.getLogger("transports")
 

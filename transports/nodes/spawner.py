@@ -30,14 +30,14 @@ from actors.rare import Terms
 from actors.root import Root
 from actors.states import STARTING, STOPPED, STOPPING
 from actors.waiting import Raised, Waiter
-from transports import envelope
+from transports.encoding import envelope
 from transports.errors import RemoteFailure
-from transports.spawnable import PARENT
+from transports.nodes.spawnable import PARENT
 
 if TYPE_CHECKING:
-    from transports.node import Node
-    from transports.outgoing import Outgoing
-    from transports.remote_ref import RemoteRef
+    from transports.nodes.node import Node
+    from transports.nodes.outgoing import Outgoing
+    from transports.nodes.remote_ref import RemoteRef
 
 NO_TERMS: Final = Terms()
 

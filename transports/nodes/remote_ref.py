@@ -27,16 +27,16 @@ from actors.threads import current_thread
 from actors.timers import check_seconds
 from actors.waiting import PENDING, Raised, Waiter
 from actors.watching import notify, take_back
-from transports import envelope
-from transports.envelope import BIN_8
+from transports.encoding import envelope
+from transports.encoding.envelope import BIN_8
 from transports.errors import NotEncodable
-from transports.streaming import open_channel
+from transports.nodes.streaming import open_channel
 
 if TYPE_CHECKING:
     from actors.cell import Cell
     from actors.streams import Channel
-    from transports.node import Node
-    from transports.outgoing import Outgoing
+    from transports.nodes.node import Node
+    from transports.nodes.outgoing import Outgoing
 
 
 class Watchers:

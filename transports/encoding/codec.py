@@ -17,8 +17,7 @@ from actors import ActorRef
 from actors.address import Address
 from actors.errors import InvalidAddress, NotAMessage
 from actors.messages import MessageType, is_record, message_type, message_types
-from transports.errors import DecodeError, NotEncodable
-from transports.roads import (
+from transports.encoding.roads import (
     DECODING_FAULTS,
     ENCODING_FAULTS,
     Decode,
@@ -29,7 +28,8 @@ from transports.roads import (
     encode_or_blame,
     make_road,
 )
-from transports.values import MESSAGE, Values, one_of, records_of_union
+from transports.encoding.values import MESSAGE, Values, one_of, records_of_union
+from transports.errors import DecodeError, NotEncodable
 
 VERSION: Final = struct.Struct(">H")
 

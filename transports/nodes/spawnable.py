@@ -28,13 +28,13 @@ from actors.spawning import spawn
 from actors.states import RUNNING, STARTING
 from actors.timers import check_seconds
 from actors.waiting import PENDING, Raised, Waiter
-from transports import envelope
+from transports.encoding import envelope
 from transports.errors import DecodeError
-from transports.reports import trace_of
+from transports.nodes.reports import trace_of
 
 if TYPE_CHECKING:
-    from transports.incoming import Incoming
-    from transports.node import Node
+    from transports.nodes.incoming import Incoming
+    from transports.nodes.node import Node
 
 log = logging.getLogger("transports")
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from actors.errors import brief
 from actors.messages import reply_type
-from transports.codec import Codec, Resolve
+from transports.encoding.codec import Codec, Resolve
+from transports.encoding.parts import find_change
 from transports.errors import DecodeError, NotEncodable
-from transports.parts import find_change
 
 
 class RoundTrip:

@@ -18,8 +18,8 @@ import msgspec
 
 from actors import ActorRef
 from actors.messages import is_record
+from transports.encoding.roads import Decode, DecodeRef, Encode
 from transports.errors import DecodeError, NotEncodable
-from transports.roads import Decode, DecodeRef, Encode
 
 MESSAGE: Final = 1
 REF: Final = 2

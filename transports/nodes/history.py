@@ -34,10 +34,10 @@ from actors import (
 )
 from actors.cell import Cell
 from actors.recorded import Recorded, RecordedCell
+from transports.encoding.json_form import JsonForm
 from transports.errors import NotEncodable
-from transports.json_form import JsonForm
-from transports.node import Node
-from transports.remote_ref import RemoteRef
+from transports.nodes.node import Node
+from transports.nodes.remote_ref import RemoteRef
 
 if TYPE_CHECKING:
     from actors.dispatcher import Dispatcher

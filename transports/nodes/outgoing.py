@@ -28,16 +28,16 @@ from actors.messages import reply_type
 from actors.sinks import END
 from actors.streams import Channel
 from actors.waiting import PENDING, Raised, Waiter
-from transports import envelope
+from transports.encoding import envelope
 from transports.errors import DecodeError, NotEncodable, RemoteFailure
-from transports.spawner import Spawns
-from transports.streaming import RemoteRoom
-from transports.waits import Door, Sent, StopWait
+from transports.nodes.spawner import Spawns
+from transports.nodes.streaming import RemoteRoom
+from transports.nodes.waits import Door, Sent, StopWait
 
 if TYPE_CHECKING:
-    from transports.node import Node
-    from transports.remote_ref import RemoteRef
-    from transports.session import Session
+    from transports.nodes.node import Node
+    from transports.nodes.remote_ref import RemoteRef
+    from transports.wire.session import Session
 
 AT_ONCE: Final = 256
 """Messages that are written without waiting for more."""

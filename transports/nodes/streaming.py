@@ -13,12 +13,12 @@ from actors.cell import Cell
 from actors.messages import item_type
 from actors.sinks import Sink
 from actors.streams import Channel
-from transports import envelope
+from transports.encoding import envelope
 from transports.errors import DecodeError
 
 if TYPE_CHECKING:
-    from transports.incoming import Incoming
-    from transports.outgoing import Outgoing
+    from transports.nodes.incoming import Incoming
+    from transports.nodes.outgoing import Outgoing
 
 MOST_AHEAD: Final = 65_536
 """Items that a peer may ask to be sent ahead."""

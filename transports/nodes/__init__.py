@@ -1,0 +1,6 @@
+"""A system that others reach: `node`, and a `link` to each peer.
+
+A message goes from `remote_ref` through `outgoing` and the link's session, to `incoming` on the
+other side; `directory` is what peers tell each other of names, topics, queues and services.
+`spawner` asks for actors on other nodes, `spawnable` makes them here.
+"""
