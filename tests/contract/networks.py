@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import functools
 import os
 import socket
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
@@ -18,9 +20,11 @@ from actors import ActorSystem
 from tests.contract.proxy import Proxy
 from tests.transports.kit import Remote
 from transports import Limits, MemoryNetwork, Node, Tcp, Tls, Unix
+from transports.nats import Nats
+from transports.nats.engine import Server
 
-KINDS: Final = ("memory", "unix", "tcp", "tls")
-SOCKETS: Final = KINDS[1:]
+KINDS: Final = ("memory", "unix", "tcp", "tls", "nats")
+SOCKETS: Final = KINDS[1:4]
 
 HANGS: Final = 30.0
 """Seconds: far beyond what any of these tests takes."""
@@ -44,6 +48,22 @@ def authority() -> trustme.CA:
     return trustme.CA(key_type=trustme.KeyType.ECDSA)
 
 
+@functools.cache
+def engine() -> Server:
+    """A nats-server, started when it is first needed; it ends with this process."""
+    server = Server()
+    atexit.register(server.close)
+
+    async def start() -> None:
+        await server.start()
+
+    # Not of this run of trio: it is there for the tests that follow, too.
+    thread = threading.Thread(target=trio.run, args=(start,))
+    thread.start()
+    thread.join()
+    return server
+
+
 @attrs.define
 class Network:
     """Starts nodes, and does to their connections what a test says."""
@@ -54,6 +74,8 @@ class Network:
     systems: dict[str, ActorSystem] = attrs.Factory(dict)
     proxies: dict[frozenset[str], Proxy] = attrs.Factory(dict)
     memory: MemoryNetwork = attrs.Factory(MemoryNetwork)
+    engines: dict[str, Proxy] = attrs.Factory(dict)
+    """Between each node and the engine."""
     made: int = 0
 
     @contextlib.asynccontextmanager
@@ -65,6 +87,8 @@ class Network:
         transport: Node
         if self.kind == "memory":
             transport = Node(self.memory.endpoint(name), peers=peers, **options)
+        elif self.kind == "nats":
+            transport = Nats(await self._engine(name), cluster=self.folder.name, **options)
         else:
             options["peers"] = [await self._place(name, peer) for peer in peers]
             match self.kind:
@@ -93,6 +117,8 @@ class Network:
         """Break the connection; they make a new one."""
         if self.kind == "memory":
             self.memory.cut(one, other)
+        elif self.kind == "nats":
+            self.engines[one].cut()
         else:
             self.proxy(one, other).cut()
 
@@ -100,9 +126,21 @@ class Network:
         """Break the connection, and let them make none."""
         if self.kind == "memory":
             self.memory.part(one, other)
+        elif self.kind == "nats":
+            self.engines[one].refuse = True
+            self.engines[one].cut()
         else:
             self.proxy(one, other).refuse = True
             self.cut(one, other)
+
+    async def _engine(self, name: str) -> str:
+        """Where the node `name` calls the engine: at the proxy between them."""
+        server = engine()
+        connect = functools.partial(trio.open_tcp_stream, "127.0.0.1", server.port)
+        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        proxy = self.engines[name] = Proxy(connect)
+        self.nursery.start_soon(proxy.run, listener)
+        return f"nats://127.0.0.1:{listener.socket.getsockname()[1]}"
 
     async def _place(self, name: str, peer: str) -> str:
         """Where `name` calls `peer`: at the proxy between them."""

@@ -19,6 +19,7 @@ from transports.nodes.node import Limits
 ELSEWHERE: Final = {
     "ask": ("transports.cli.messages", "ask"),
     "dead-letters": ("transports.cli.messages", "dead_letters"),
+    "engine": ("transports.cli.engine", "engine"),
     "listen": ("transports.cli.messages", "listen"),
     "publish": ("transports.cli.messages", "publish"),
     "simulate": ("transports.testing.command", "simulate_command"),
@@ -83,6 +84,11 @@ FILE: Final = click.Path(dir_okay=False, path_type=Path)
 @click.option(
     "--join", multiple=True, metavar="ADDRESS", help="Another node. May be given more than once."
 )
+@click.option(
+    "--nats", multiple=True, metavar="URL", help="A server of NATS, by which the nodes meet."
+)
+@click.option("--cluster", metavar="NAME", help="With --nats: of the cluster to be a node of.")
+@click.option("--credentials", type=FILE, help="With --nats: a .creds file.")
 @click.option("--workers", type=click.IntRange(1, 256), metavar="N", help="Worker processes.")
 @click.option("--secret-file", type=FILE, help="What all nodes know, and nobody else.")
 @click.option("--tls-cert", type=FILE, help="The certificate of this node.")
@@ -122,6 +128,7 @@ def run(target: str, args: tuple[str, ...], **options: Any) -> None:
     \b
     trouper run examples.code_index --help
     trouper run --name shop --listen 127.0.0.1:7400 --join cart@127.0.0.1:7401 shop:main
+    trouper run --name shop --nats nats://127.0.0.1:4222 --cluster eu shop:main
     """
     _look_here()
     found = find_target(target)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 import stat
 from pathlib import Path
 
@@ -26,6 +27,9 @@ class NodeOptions:
     name: str | None = None
     listen: str | None = None
     join: tuple[str, ...] = ()
+    nats: tuple[str, ...] = ()
+    cluster: str | None = None
+    credentials: Path | None = None
     workers: int | None = None
     secret_file: Path | None = None
     tls_cert: Path | None = None
@@ -68,12 +72,16 @@ def make_transport(options: NodeOptions) -> Node | None:
         Failed: a file cannot be read.
     """
     secret = None if options.secret_file is None else read_secret(options.secret_file)
+    if options.nats:
+        return _make_nats(options, secret)
+    if options.cluster is not None or options.credentials is not None:
+        raise click.UsageError("--cluster and --credentials need --nats")
     tls = _make_tls(options)
     if options.listen is None and not options.join:
         if secret is not None or tls is not None:
-            raise click.UsageError("--secret-file and --tls-... need --listen or --join")
+            raise click.UsageError("--secret-file and --tls-... need --listen, --join or --nats")
         if options.lost_after is not None:
-            raise click.UsageError("--lost-after needs --listen or --join")
+            raise click.UsageError("--lost-after needs --listen, --join or --nats")
         # One without a place is for workers alone.
         return Unix() if options.workers else None
     addresses = [*([options.listen] if options.listen else []), *options.join]
@@ -83,7 +91,7 @@ def make_transport(options: NodeOptions) -> Node | None:
             "--listen and --join are all paths of unix sockets, or all HOST:PORT: "
             + ", ".join(addresses)
         )
-    limits = None if options.lost_after is None else Limits(lost_after=options.lost_after)
+    limits = _limits(options)
     try:
         if not on_unix[0]:
             return Tcp(options.listen, peers=options.join, secret=secret, tls=tls, limits=limits)
@@ -94,6 +102,50 @@ def make_transport(options: NodeOptions) -> Node | None:
         raise Failed(str(error), ExitCode.TAKEN) from error
     except (ValueError, TypeError) as error:
         raise click.UsageError(str(error)) from error
+
+
+def _make_nats(options: NodeOptions, secret: bytes | None) -> Node:
+    if options.listen is not None or options.join:
+        raise click.UsageError("--nats takes the place of --listen and --join")
+    if options.cluster is None:
+        raise click.UsageError("--nats needs --cluster: the name that its nodes have in common")
+    # Nobody else needs it, and it takes a while to import.
+    from transports.nats import CredentialsFile, Nats
+    from transports.nats.errors import NatsError
+
+    try:
+        return Nats(
+            options.nats,
+            cluster=options.cluster,
+            credentials=options.credentials and CredentialsFile(options.credentials),
+            tls=_make_context(options),
+            secret=secret,
+            limits=_limits(options),
+        )
+    except CannotListen as error:
+        raise Failed(str(error), ExitCode.TAKEN) from error
+    except (ValueError, TypeError, NatsError) as error:
+        raise click.UsageError(str(error)) from error
+
+
+def _make_context(options: NodeOptions) -> ssl.SSLContext | None:
+    """TLS with the engine, whose certificate need not be one for this node's peers."""
+    cert, key, ca = options.tls_cert, options.tls_key, options.tls_ca
+    if cert is None and key is None and ca is None:
+        return None
+    if ca is None or (cert is None) is not (key is None):
+        raise click.UsageError("with --nats: --tls-ca, or --tls-ca, --tls-cert and --tls-key")
+    try:
+        context = ssl.create_default_context(cafile=ca)
+        if cert is not None:
+            context.load_cert_chain(cert, key)
+    except OSError as error:
+        raise click.UsageError(f"--tls-...: {error}") from error
+    return context
+
+
+def _limits(options: NodeOptions) -> Limits | None:
+    return None if options.lost_after is None else Limits(lost_after=options.lost_after)
 
 
 def is_path(address: str) -> bool:

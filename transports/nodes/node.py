@@ -209,7 +209,7 @@ class Node:
             with self._scope:
                 async with trio.open_nursery() as nursery:
                     self._nursery = nursery
-                    self.connect(self._endpoint, self._peers)
+                    self.opened(self.connect(self._endpoint, self._peers))
                     opened.set()
                     # Also a node that nobody can call, and that calls nobody, may do so later.
                     await trio.sleep_forever()
@@ -219,6 +219,9 @@ class Node:
             self._ended.set()
 
     # -- connections
+
+    def opened(self, connections: Connections) -> None:
+        """Those over the endpoint are made from now on."""
 
     def start_soon(self, work: Callable[..., Awaitable[object]], *arguments: Any) -> None:
         """A task that ends with this node."""
@@ -248,6 +251,13 @@ class Node:
         from transports.worker.host import open_host  # it builds on this module
 
         return await open_host(self, nodes, actors, modules, options)
+
+    def engine_of_workers(self) -> dict[str, Any] | None:
+        """What worker processes make their nodes with, if they join over an engine.
+
+        None: they have sockets of this machine for themselves.
+        """
+        return None
 
     def make_link(self, peer: str) -> Link:
         """The link with a peer, made when it is first heard of."""

@@ -16,6 +16,7 @@ from supervision.processes.reports import FD_VARIABLE, READY, encode_record
 from supervision.processes.worker_process import WORKER
 from transports.endpoint import Peer
 from transports.nodes.inspector import inspected
+from transports.nodes.node import Node
 from transports.unix import Unix
 from transports.worker.host import remove_folder
 from transports.worker.orphan import ParentWatch
@@ -103,8 +104,19 @@ def main() -> None:
     watch.end()
 
 
-def make_transport(settings: Settings) -> Unix:
+def make_transport(settings: Settings) -> Node:
     """What connects this process with its parent and with the other workers."""
+    if settings.engine is not None:
+        from transports.nats import Nats  # others do without it
+
+        secret = settings.engine["secret"]
+        return Nats(
+            settings.engine["servers"],
+            cluster=settings.engine["cluster"],
+            secret=None if secret is None else bytes.fromhex(secret),
+            limits=settings.node_limits,
+            spawnable=import_actors(settings.actors),
+        )
     where = {name: os.path.join(settings.folder, file) for name, file in settings.sockets.items()}
     mine = where.pop(settings.node)
     return Unix(
@@ -117,7 +129,7 @@ def make_transport(settings: Settings) -> Unix:
     )
 
 
-async def serve(settings: Settings, transport: Unix, reports: int) -> None:
+async def serve(settings: Settings, transport: Node, reports: int) -> None:
     """The node, from READY to SIGTERM."""
     with trio.open_signal_receiver(signal.SIGTERM) as signals:
         async with ActorSystem(

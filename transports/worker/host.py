@@ -145,6 +145,7 @@ async def open_host(
         modules=list(modules),
         path=import_folders(),
         limits=attrs.asdict(node.limits),
+        engine=node.engine_of_workers(),
         **options,
     )
     endpoint = HostEndpoint(folder, lock, sockets[node.name], secret)

@@ -20,7 +20,8 @@ class Settings:
     """node, parent: names. folder: of the sockets. sockets: the file of each node in it.
 
     actors: import paths, MODULE:CLASS. modules: to import. path: `sys.path`. levels: of loggers.
-    limits: of the node. grace: seconds to end in good order.
+    limits: of the node. grace: seconds to end in good order. engine: what the node is made with if it
+    joins over an engine, and not over a socket in the folder.
     """
 
     node: str
@@ -34,6 +35,7 @@ class Settings:
     levels: dict[str, int]
     limits: dict[str, Any]
     grace: float
+    engine: dict[str, Any] | None = attrs.field(default=None, repr=False)
 
     def encode(self) -> bytes:
         """One line."""

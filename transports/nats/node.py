@@ -1,0 +1,222 @@
+"""Nodes on NATS: ActorSystem("shop", transport=Nats("nats://...", cluster="shop"))."""
+
+from __future__ import annotations
+
+import logging
+import re
+import ssl
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import trio
+
+from actors import ActorError
+from transports.endpoint import Peer
+from transports.errors import CannotListen
+from transports.nats.client import Client
+from transports.nats.credentials import Credentials
+from transports.nats.endpoint import NatsEndpoint
+from transports.nats.errors import NatsError
+from transports.nats.events import Connected, Disconnected, Event, Failed, LameDuck, Settings
+from transports.nats.gateway import Gateway, check_exposed
+from transports.nats.kv import KeyValue
+from transports.nats.pool import parse_url
+from transports.nats.presence import Presence
+from transports.nodes.connecting import Connections
+from transports.nodes.node import Limits, Node
+from transports.nodes.spawnable import Recipe
+from transports.tcp import is_loopback
+
+if TYPE_CHECKING:
+    from actors import ActorSystem
+
+log = logging.getLogger("transports")
+
+SETTINGS: Final = Settings(offline=False, ping_every=2.0)
+"""Nothing waits in the client's outbox for a connection: sessions know what has to be sent again."""
+MARKERS: Final = 60.0
+"""Seconds for which the store remembers that a key has ended."""
+UNSAFE: Final = (
+    "whoever reaches that server could talk to every actor: give credentials=..., tls=..., or all "
+    "nodes a secret=...; without, only servers on loopback are used (127.0.0.1, ::1, localhost)"
+)
+LEAVE_WITHIN: Final = 1.0
+"""Seconds for the store to take this node's key away."""
+
+
+class Nats(Node):
+    """A node of a cluster whose nodes reach each other over NATS, 2.11 or later, with JetStream.
+
+        ActorSystem("shop", transport=Nats("nats://127.0.0.1:4222", cluster="shop"))
+
+    servers: one or more of the engine's; the others are learned from them. cluster: its nodes find
+    and call each other, and those of no other cluster; the first node makes the cluster's bucket in
+    the engine's store. credentials, tls: for the engine, which sees whatever passes. secret: at
+    least 16 bytes, the same on all nodes, which prove it to each other: where others may publish to
+    the cluster's subjects. exposed: addresses of topics, queues and services that programs which are
+    no nodes may use, see docs/patterns.md; none else. workers_too: the worker processes of this
+    node join the cluster over NATS, where other nodes reach them; by default they have sockets of
+    this machine for themselves. replicas: of the bucket, 3 in a cluster of servers. ttl: seconds after
+    which a node that has gone without a word is called no more. limits, incarnation, types,
+    spawnable: as Node's.
+
+    Raises:
+        CannotListen: neither credentials nor TLS nor secret, and a server is not on loopback.
+        ValueError: the cluster's name is none, the secret is too short, a server's URL is none, ttl
+            is below 1.
+    """
+
+    def __init__(
+        self,
+        servers: str | Sequence[str] = "nats://127.0.0.1:4222",
+        *,
+        cluster: str,
+        credentials: Credentials | None = None,
+        tls: ssl.SSLContext | None = None,
+        secret: bytes | None = None,
+        exposed: Iterable[str] = (),
+        workers_too: bool = False,
+        replicas: int = 1,
+        ttl: float = 10.0,
+        incarnation: int | None = None,
+        limits: Limits | None = None,
+        types: Iterable[type] | None = None,
+        spawnable: Iterable[Recipe] | Mapping[str, Recipe] = (),
+    ) -> None:
+        if not ttl >= 1:
+            raise ValueError(f"ttl is at least 1 s, which is the store's least: {ttl!r}")
+        if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", cluster):
+            raise ValueError(f"a cluster's name is letters, digits, - and _, 64 at most: {cluster!r}")
+        self.cluster = cluster
+        self._servers = [servers] if isinstance(servers, str) else list(servers)
+        self._credentials = credentials
+        self._tls = tls
+        places = [parse_url(server) for server in self._servers]
+        if secret is None and credentials is None and tls is None:
+            for place in places:
+                if place.credentials is None and not place.tls and is_loopback(place.host) is False:
+                    raise CannotListen(str(place), UNSAFE)
+        self._nats_endpoint = NatsEndpoint(cluster, secret)
+        super().__init__(
+            self._nats_endpoint,
+            incarnation=incarnation,
+            limits=limits,
+            types=types,
+            spawnable=spawnable,
+        )
+        self._exposed = check_exposed(exposed)
+        if workers_too and (tls is not None or credentials is not None):
+            raise ValueError("workers_too: what is secret must be in the URLs of the servers")
+        self._workers_too = workers_too
+        self._secret = secret
+        self._replicas = replicas
+        self._ttl = ttl
+        self._client_scope = trio.CancelScope()
+        self._client_ended = trio.Event()
+
+    @property
+    def bucket_name(self) -> str:
+        """Of the cluster's bucket in the engine's key-value store."""
+        return f"trouper-{self.cluster}"
+
+    async def attach(self, system: ActorSystem) -> None:
+        """The system has been entered: connect with the engine, then as every node.
+
+        Raises:
+            CannotListen: the engine cannot be reached, is too old, or refuses this node.
+        """
+        try:
+            await system._nursery.start(self._with_client, system)
+        except NatsError as error:
+            raise CannotListen(f"cluster {self.cluster}", str(error)) from error
+        try:
+            await super().attach(system)
+        except BaseException:
+            self._client_scope.cancel()
+            raise
+
+    async def detach(self) -> None:
+        """The system is being left."""
+        try:
+            if self._client.is_connected:
+                with trio.move_on_after(LEAVE_WITHIN):
+                    try:
+                        await self._presence.leave()
+                    except ActorError as error:
+                        log.debug("%s: its key will end by itself: %s", self.name, error)
+            await super().detach()
+        finally:
+            self._client_scope.cancel()
+            with trio.CancelScope(shield=True):
+                await self._client_ended.wait()
+
+    def opened(self, connections: Connections) -> None:
+        """Call who is there, from now on."""
+        self._engine = connections
+        self.start_soon(self._presence.run)
+        Gateway(self, self._client, self._exposed)
+
+    def engine_of_workers(self) -> dict[str, Any] | None:
+        """See `Node.engine_of_workers`."""
+        if not self._workers_too:
+            return None
+        secret = None if self._secret is None else self._secret.hex()
+        return {"servers": self._servers, "cluster": self.cluster, "secret": secret}
+
+    async def _with_client(
+        self, system: ActorSystem, task_status: trio.TaskStatus[None]
+    ) -> None:
+        """The client, for as long as this node is there."""
+        name, env = system.name, system.env
+        client = self._client = Client(
+            self._servers,
+            name=f"trouper {self.cluster} {name}",
+            credentials=self._credentials,
+            tls=self._tls,
+            settings=SETTINGS,
+            on_event=self._on_event,
+            env=env,
+        )
+        try:
+            with self._client_scope:
+                async with client:
+                    self.bucket = await KeyValue.create_bucket(
+                        client, self.bucket_name, marker_ttl=MARKERS, replicas=self._replicas
+                    )
+                    presence = self._presence = Presence(
+                        self.bucket, name, env, self._ttl, self._came, self._went
+                    )
+                    endpoint = self._nats_endpoint
+                    endpoint.introducer.nonce = env.nonce
+                    endpoint.incarnations = presence.nodes
+                    self._incarnation = await presence.enter(self._incarnation)
+                    endpoint.open(client, name, self._incarnation)
+                    # From now on as the node: a cancellation from outside reaches the body of
+                    # `async with` first, which may still talk to others.
+                    self._client_scope.shield = True
+                    task_status.started()
+                    await trio.sleep_forever()
+        finally:
+            endpoint.break_all("the node has left")
+            self._client_ended.set()
+
+    def _came(self, name: str) -> None:
+        self._engine.call(Peer.by_name(name))
+
+    def _went(self, name: str) -> None:
+        self._engine.call_no_more(Peer.by_name(name))
+
+    def _on_event(self, event: Event) -> None:
+        match event:
+            case Disconnected(server, why):
+                log.warning("NATS: the connection with %s is gone: %s", server, why)
+                self._nats_endpoint.break_all("the engine is away")
+            case Connected(server, again):
+                level = logging.WARNING if again else logging.INFO
+                log.log(level, "NATS: connected with %s%s", server, " again" if again else "")
+                if again:
+                    self._presence.renew_now()
+            case LameDuck(server):
+                log.info("NATS: %s is about to go, another server is looked for", server)
+            case Failed(error):
+                log.debug("NATS: %s", error)

@@ -1,0 +1,184 @@
+"""Which nodes of a cluster are there: a key for each, which ends unless its node renews it.
+
+It only tells whom to call. Whether a node that was met is still there, the session with it says;
+so while the engine's store stands still, nodes that are connected notice nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+import attrs
+import msgspec
+import trio
+
+from actors import ActorError, InvalidAddress
+from actors.address import check_name
+from transports.nats.kv import INITIAL_DONE, Entry, KeyValue, Operation
+from transports.nats.errors import KeyExists, KeyNotFound, WrongRevision
+from transports.nats.subjects import escape, unescape
+
+if TYPE_CHECKING:
+    from actors import Env
+
+log = logging.getLogger("transports")
+
+PREFIX: Final = "node."
+
+
+@attrs.frozen
+class Record:
+    """What a node says of itself."""
+
+    incarnation: int
+
+
+class Presence:
+    """This node's key, and those of the others.
+
+    incarnation: None: larger than that of any process before, which the store may know better than
+    the machine's clock. ttl: seconds after which a key ends. came, went: are told of each other
+    node; went also when another process takes its place, before came.
+    """
+
+    def __init__(
+        self,
+        bucket: KeyValue,
+        name: str,
+        env: Env,
+        ttl: float,
+        came: Callable[[str], object],
+        went: Callable[[str], object],
+    ) -> None:
+        self.nodes: dict[str, int] = {}
+        """The incarnation of each node, this one's included."""
+        self._bucket = bucket
+        self._name = name
+        self._key = PREFIX + escape(name)
+        self._env = env
+        self._ttl = ttl
+        self._came = came
+        self._went = went
+        self._revision = 0
+        self._now = trio.Event()
+        self._incarnation = 0
+
+    async def enter(self, incarnation: int | None) -> int:
+        """Put this node's key there; its incarnation.
+
+        Raises:
+            ActorError: the store cannot be reached.
+        """
+        before = await self._stored()
+        self._incarnation = incarnation or max(self._env.incarnation(), before + 1)
+        self._revision = await self._bucket.put(self._key, self._value(), ttl=self._ttl)
+        return self._incarnation
+
+    async def leave(self) -> None:
+        """Take it away, so that nobody calls this node any more.
+
+        Raises:
+            ActorError: the store cannot be reached; the key ends by itself.
+        """
+        if self._revision:
+            await self._bucket.delete(self._key, revision=self._revision)
+
+    async def run(self) -> None:
+        """Renew the key, and hear of others; until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._renew)
+            nursery.start_soon(self._watch)
+
+    def renew_now(self) -> None:
+        """There is a connection again: the key may have ended meanwhile."""
+        self._now.set()
+
+    # -- this node
+
+    async def _renew(self) -> None:
+        wait = self._ttl / 3
+        while True:
+            with trio.move_on_after(wait):
+                await self._now.wait()
+            self._now = trio.Event()
+            try:
+                with trio.fail_after(self._ttl / 3):
+                    if not await self._renewed():
+                        return
+                wait = self._ttl / 3
+            except (ActorError, trio.TooSlowError) as error:
+                log.debug("%s: its key is not renewed: %s", self._name, error)
+                wait = self._ttl / 10
+
+    async def _renewed(self) -> bool:
+        """False: another process is this node now."""
+        try:
+            self._revision = await self._bucket.update(
+                self._key, self._value(), self._revision, ttl=self._ttl
+            )
+        except WrongRevision:
+            # It has ended; or another one was put; or an update was done whose reply was lost.
+            if await self._stored() > self._incarnation:
+                log.warning(
+                    "%s: another process has taken this name; give each node a name of its own",
+                    self._name,
+                )
+                self._revision = 0
+                return False
+            self._revision = await self._bucket.put(self._key, self._value(), ttl=self._ttl)
+        return True
+
+    async def _stored(self) -> int:
+        try:
+            return _incarnation(await self._bucket.get(self._key)) or 0
+        except KeyNotFound:
+            return 0
+
+    def _value(self) -> bytes:
+        return msgspec.json.encode(Record(self._incarnation))
+
+    # -- the others
+
+    async def _watch(self) -> None:
+        attempt = 0
+        while True:
+            try:
+                async with self._bucket.watch(PREFIX + ">") as watch:
+                    async for event in watch:
+                        attempt = 0
+                        if isinstance(event, Entry):
+                            self._heard(event)
+            except ActorError as error:
+                log.debug("%s: hears of no nodes: %s", self._name, error)
+            attempt += 1
+            chance = self._env.random("presence", self._name, attempt)
+            await trio.sleep(min(2.0, 0.1 * 2.0 ** min(attempt, 10)) * chance.uniform(0.5, 1.0))
+
+    def _heard(self, entry: Entry) -> None:
+        try:
+            name = check_name(unescape(entry.key.removeprefix(PREFIX)), "node")
+        except ValueError:
+            return
+        incarnation = _incarnation(entry) if entry.operation is Operation.PUT else None
+        before = self.nodes.get(name)
+        if incarnation == before or (incarnation or 0) < 0:
+            return
+        if incarnation is None:
+            del self.nodes[name]
+            self._went(name)
+            return
+        self.nodes[name] = incarnation
+        if before is not None:
+            self._went(name)
+        self._came(name)
+
+
+def _incarnation(entry: Entry) -> int | None:
+    """What a key says; None if it makes no sense: whoever can write to the bucket wrote it."""
+    try:
+        found = msgspec.json.decode(entry.value, type=Record).incarnation
+    except msgspec.DecodeError:
+        return None
+    return found if found > 0 else None
