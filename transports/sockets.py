@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import logging
+import socket
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -86,6 +87,8 @@ class SocketEndpoint(Endpoint):
         self, connection: Frames, me: str, peer: str | None, *, called: bool
     ) -> str | None:
         role = Role.CALLED if called else Role.CALLER
+        # Now: the place of a connection that has ended is not known any more.
+        where = _place_of(connection.stream, called)
         nonce = self.nonce(NONCE)
         introduction = Introduction(me, role, nonce, secret=self._secret, expected=peer)
         self._nonces.append(nonce)
@@ -111,12 +114,12 @@ class SocketEndpoint(Endpoint):
                 await connection.write(written)
             return result.name
         await connection.part(introduction.outgoing())
-        self._report(me, result, peer)
+        who = result.name or peer or f"somebody at {where}"
+        self._report(me, result, who)
         raise Broken(result.text)
 
-    def _report(self, me: str, result: NotIntroduced, peer: str | None) -> None:
+    def _report(self, me: str, result: NotIntroduced, who: str) -> None:
         """Log a refusal; the same of the same peer again, which tries on and on, for debugging."""
-        who = result.name or peer or "somebody"
         told, self._said[who] = self._said.get(who), result.text
         if len(self._said) > 1_000:
             self._said.clear()
@@ -181,6 +184,20 @@ class SocketNode(Node):
             await super().detach()
         finally:
             self._socket_endpoint.close()
+
+
+def _place_of(stream: trio.abc.Stream, called: bool) -> str:
+    """Where the other end of a connection is. One that has called has another port each time."""
+    if isinstance(stream, trio.SSLStream):
+        stream = stream.transport_stream
+    assert isinstance(stream, trio.SocketStream)
+    try:
+        if stream.socket.family != socket.AF_UNIX:
+            host, port = stream.socket.getpeername()[:2]
+            return host if called else f"{host}:{port}"
+        return "a unix socket" if called else str(stream.socket.getpeername())
+    except OSError:
+        return "a connection that has ended"
 
 
 def listening(where: str, bind: Callable[[], Any]) -> Any:

@@ -93,6 +93,10 @@ class Connections:
                     name = await self._introduce(connection, peer.name, called=False)
                 except Ourselves:
                     return False
+                except Broken as error:
+                    if (called := self._links.get(peer)) is not None:
+                        called.trouble = str(error)
+                    raise
             if name is None:
                 return True
             link = self._links[peer] = node.make_link(name)

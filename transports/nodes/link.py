@@ -29,7 +29,8 @@ class Link:
     """This node's side of one pair of nodes.
 
     Attributes: `peer` (its name), `session`, `outgoing`, `incoming` (of the session of now), `up`
-    (whether there is a connection).
+    (whether there is a connection), `trouble` (why the last call came to nothing, if the peer was
+    there).
     """
 
     def __init__(self, node: Node, peer: str, session: Session) -> None:
@@ -48,6 +49,7 @@ class Link:
         self.incoming = node.new_incoming(peer, session, self.outgoing)
         self.up = False
         self.changed = trio.Event()
+        self.trouble = ""
         self.fence = 0
         self.down_since = node.dispatcher.timers.clock()
         self._wakes: trio.Event | None = None
@@ -198,6 +200,7 @@ class Link:
         now = self.node.dispatcher.timers.clock()
         self.session.connected(agreed, now)
         self.up = True
+        self.trouble = ""
         self.change()
         if is_new:
             self.node.directory.tell_all(self)
@@ -342,6 +345,7 @@ class Link:
             if clock() >= at and not self.is_up():
                 ends = not self.is_busy() and self.node.forget(self)
                 why = f"it was out of reach for {self.node.limits.lost_after:g} s"
+                why += f": {self.trouble}" if self.trouble else ""
                 self.lose(why, for_good=ends)
                 if ends:
                     # Who waits for this link is to wait for the next one.
