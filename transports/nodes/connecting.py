@@ -59,6 +59,8 @@ class Connections:
         while True:
             link = self._links.get(peer)
             changed = trio.Event() if link is None else link.changed
+            if node.leaving and (link is None or not link.says_goodbye):
+                return
             if link is not None and link.is_busy():
                 await changed.wait()
                 attempt = 0 if link.is_up() else attempt
@@ -120,7 +122,7 @@ class Connections:
                     greeted = await self._greet(connection)
                 finally:
                     del self._strangers[scope]
-            if greeted is not None and not self._node.leaving:
+            if greeted is not None:
                 await self._answer(connection, *greeted)
 
     async def _greet(self, connection: Frames) -> tuple[str, list[bytes]]:
@@ -139,6 +141,8 @@ class Connections:
     async def _answer(self, connection: Frames, peer: str, read: list[bytes]) -> None:
         node = self._node
         if peer == node.name:
+            return
+        if node.leaving and not node.says_goodbye_to(peer):
             return
         link = node.make_link(peer)
         if link.is_busy() and not link.up and node.name < peer and self.calls(link):

@@ -14,6 +14,7 @@ from transports.connection import Broken, Frames
 from transports.errors import DecodeError
 from transports.nodes.outgoing import Outgoing
 from transports.wire import frames
+from transports.wire.frames import Reason
 from transports.wire.handshake import Agreed, Handshake, Refused
 from transports.wire.session import Session, State
 
@@ -109,6 +110,21 @@ class Link:
         """Whether there is a connection now."""
         return self.up
 
+    @property
+    def has_to_say_goodbye(self) -> bool:
+        """Whether this node can be left only when the peer has heard more of it.
+
+        If there is no connection at the moment, a goodbye alone is not worth the wait.
+        """
+        if self.session.state is State.DISCONNECTED:
+            return self.outgoing.is_owed
+        return self.session.state is State.CONNECTED
+
+    @property
+    def says_goodbye(self) -> bool:
+        """Whether the peer has still to hear that this node is left."""
+        return self.outgoing.is_leaving and self.session.state is not State.CLOSED
+
     def cut(self) -> None:
         """Give up the connection of now, if there is one; the session stays."""
         if self._scope is not None:
@@ -179,6 +195,9 @@ class Link:
                 if isinstance(handshake.result, Agreed):
                     return handshake.result
                 if isinstance(handshake.result, Refused):
+                    if self.node.leaving and handshake.result.reason is Reason.FENCED:
+                        # The peer has heard our goodbye; its own was lost with the connection.
+                        session.lost()
                     raise Broken(f"refused: {handshake.result.text}")
                 payloads = iter(await connection.read())
                 self._take(handshake, payloads)
@@ -317,8 +336,10 @@ class Link:
         level = logging.DEBUG if old.peer is None else logging.INFO
         log.log(level, "%s: node %s is lost: %s", self.node.name, self.peer, why)
         if old.peer is not None:
-            # The new session remembers nobody: but what came before this one is over.
-            self.fence = max(self.fence, old.peer.incarnation)
+            # The new session remembers nobody: but what came before this one is over. And who has
+            # said goodbye is over itself.
+            has_left = old.state is State.CLOSED
+            self.fence = max(self.fence, old.peer.incarnation + has_left)
         old.lost()
         self.session = old.renewed() if renew else self.node.new_session(old.number + 1)
         self.incoming.lost()
