@@ -72,6 +72,7 @@ bench: $(VENV)/$(READY) ## Measure against the limits, and write benchmarks/RESU
 soak: $(VENV)/$(READY) ## Millions of messages and faults, on one node and across nodes: each is accounted for
 	@$(BIN)/python -m benchmarks.soak
 	@$(BIN)/python -m benchmarks.soak_nodes
+	@TROUPER_EVERY_FRAME=1 $(BIN)/python -m pytest -q tests/contract/test_cut_at_every_frame.py
 
 .PHONY: fuzz
 fuzz: $(VENV)/$(READY) ## Attack all decoders with changed bytes for FUZZ_SECONDS (60)

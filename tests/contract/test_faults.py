@@ -65,21 +65,6 @@ async def test_frames_out_of_order_are_put_in_order(kind: str, tmp_path: Path) -
         assert proxy.connections == 1
 
 
-async def test_a_connection_may_break_at_any_frame(kind: str, tmp_path: Path) -> None:
-    if kind == "tls":
-        pytest.skip("nobody on the way can tell its frames apart")
-    async with cluster(kind, tmp_path, "a", "b") as (net, (a, b)):
-        proxy = net.proxy("a", "b")
-        there, here = a.at("actor://b/actor"), b.at("actor://a/actor")
-        # The introduction, the handshake, and as many frames behind them.
-        for frame in range(12):
-            proxy.cut_after = frame
-            proxy.cut()
-            await exchange(there, here, 3 * frame, 3)
-            assert proxy.cut_after is None
-        assert proxy.connections > 12
-
-
 @pytest.mark.parametrize("writes", ["swallowed", "stuck"])
 async def test_a_half_open_connection_is_found_and_replaced(
     kind: str, tmp_path: Path, writes: str

@@ -77,6 +77,8 @@ class Connections:
         while peer in self._peers:
             link = self._links.get(peer)
             changed = trio.Event() if link is None else link.changed
+            if node.leaving and (link is None or not link.says_goodbye):
+                return
             if link is not None and link.is_busy():
                 await changed.wait()
                 attempt = 0 if link.is_up() else attempt
@@ -111,6 +113,10 @@ class Connections:
                     name = await self._introduce(connection, peer.name, called=False)
                 except Ourselves:
                     return False
+                except Broken as error:
+                    if (called := self._links.get(peer)) is not None:
+                        called.trouble = str(error)
+                    raise
             if name is None:
                 return True
             link = self._links[peer] = node.make_link(name)
@@ -134,7 +140,7 @@ class Connections:
                     greeted = await self._greet(connection)
                 finally:
                     del self._strangers[scope]
-            if greeted is not None and not self._node.leaving:
+            if greeted is not None:
                 await self._answer(connection, *greeted)
 
     async def _greet(self, connection: Frames) -> tuple[str, list[bytes]]:
@@ -153,6 +159,8 @@ class Connections:
     async def _answer(self, connection: Frames, peer: str, read: list[bytes]) -> None:
         node = self._node
         if peer == node.name:
+            return
+        if node.leaving and not node.says_goodbye_to(peer):
             return
         link = node.make_link(peer)
         if link.is_busy() and not link.up and node.name < peer and self.calls(link):

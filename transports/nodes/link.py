@@ -14,6 +14,7 @@ from transports.connection import Broken, Frames
 from transports.errors import DecodeError
 from transports.nodes.outgoing import Outgoing
 from transports.wire import frames
+from transports.wire.frames import Reason
 from transports.wire.handshake import Agreed, Handshake, Refused
 from transports.wire.session import Session, State
 
@@ -29,7 +30,8 @@ class Link:
     """This node's side of one pair of nodes.
 
     Attributes: `peer` (its name), `session`, `outgoing`, `incoming` (of the session of now), `up`
-    (whether there is a connection).
+    (whether there is a connection), `trouble` (why the last call came to nothing, if the peer was
+    there).
     """
 
     def __init__(self, node: Node, peer: str, session: Session) -> None:
@@ -48,6 +50,7 @@ class Link:
         self.incoming = node.new_incoming(peer, session, self.outgoing)
         self.up = False
         self.changed = trio.Event()
+        self.trouble = ""
         self.fence = 0
         self.down_since = node.dispatcher.timers.clock()
         self._wakes: trio.Event | None = None
@@ -106,6 +109,21 @@ class Link:
     def is_up(self) -> bool:
         """Whether there is a connection now."""
         return self.up
+
+    @property
+    def has_to_say_goodbye(self) -> bool:
+        """Whether this node can be left only when the peer has heard more of it.
+
+        If there is no connection at the moment, a goodbye alone is not worth the wait.
+        """
+        if self.session.state is State.DISCONNECTED:
+            return self.outgoing.is_owed
+        return self.session.state is State.CONNECTED
+
+    @property
+    def says_goodbye(self) -> bool:
+        """Whether the peer has still to hear that this node is left."""
+        return self.outgoing.is_leaving and self.session.state is not State.CLOSED
 
     def cut(self) -> None:
         """Give up the connection of now, if there is one; the session stays."""
@@ -177,6 +195,9 @@ class Link:
                 if isinstance(handshake.result, Agreed):
                     return handshake.result
                 if isinstance(handshake.result, Refused):
+                    if self.node.leaving and handshake.result.reason is Reason.FENCED:
+                        # The peer has heard our goodbye; its own was lost with the connection.
+                        session.lost()
                     raise Broken(f"refused: {handshake.result.text}")
                 payloads = iter(await connection.read())
                 self._take(handshake, payloads)
@@ -198,6 +219,7 @@ class Link:
         now = self.node.dispatcher.timers.clock()
         self.session.connected(agreed, now)
         self.up = True
+        self.trouble = ""
         self.change()
         if is_new:
             self.node.directory.tell_all(self)
@@ -314,8 +336,10 @@ class Link:
         level = logging.DEBUG if old.peer is None else logging.INFO
         log.log(level, "%s: node %s is lost: %s", self.node.name, self.peer, why)
         if old.peer is not None:
-            # The new session remembers nobody: but what came before this one is over.
-            self.fence = max(self.fence, old.peer.incarnation)
+            # The new session remembers nobody: but what came before this one is over. And who has
+            # said goodbye is over itself.
+            has_left = old.state is State.CLOSED
+            self.fence = max(self.fence, old.peer.incarnation + has_left)
         old.lost()
         self.session = old.renewed() if renew else self.node.new_session(old.number + 1)
         self.incoming.lost()
@@ -342,6 +366,7 @@ class Link:
             if clock() >= at and not self.is_up():
                 ends = not self.is_busy() and self.node.forget(self)
                 why = f"it was out of reach for {self.node.limits.lost_after:g} s"
+                why += f": {self.trouble}" if self.trouble else ""
                 self.lose(why, for_good=ends)
                 if ends:
                     # Who waits for this link is to wait for the next one.

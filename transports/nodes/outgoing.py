@@ -282,6 +282,16 @@ class Outgoing:
         if sent.ask is not None:
             self._sequences[sent.ask] = number
 
+    @property
+    def is_owed(self) -> bool:
+        """Whether the peer has not accepted something yet."""
+        return bool(self._queue or self._run or self.session.unacknowledged)
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether it says goodbye."""
+        return self._leaving
+
     def leave(self) -> None:
         """Say goodbye once the last message has been handed to the session."""
         self._leaving = True
