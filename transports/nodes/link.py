@@ -25,11 +25,15 @@ log = logging.getLogger("transports")
 Work = Callable[[Frames, trio.CancelScope], Awaitable[None]]
 
 
+class Fenced(Broken):
+    """The peer has talked to a later incarnation of this node, and never will to this one."""
+
+
 class Link:
     """This node's side of one pair of nodes.
 
     Attributes: `peer` (its name), `session`, `outgoing`, `incoming` (of the session of now), `up`
-    (whether there is a connection).
+    (whether there is a connection), `fenced` (the peer has refused this incarnation: not called).
     """
 
     def __init__(self, node: Node, peer: str, session: Session) -> None:
@@ -49,6 +53,7 @@ class Link:
         self.up = False
         self.changed = trio.Event()
         self.fence = 0
+        self.fenced = False
         self.down_since = node.dispatcher.timers.clock()
         self._wakes: trio.Event | None = None
         self._reading = False
@@ -103,6 +108,12 @@ class Link:
         """Whether a connection is used or made."""
         return self._scope is not None
 
+    def state(self) -> str:
+        """Where its session is, or what is to be done about it; for a person."""
+        if self.fenced:
+            return "fenced: a later incarnation of this node was there; start it again to return"
+        return self.session.state.value
+
     def is_up(self) -> bool:
         """Whether there is a connection now."""
         return self.up
@@ -136,6 +147,8 @@ class Link:
                     raise Broken("the peer was given up within the handshake")
                 self._begin(agreed)
                 await self._carry(connection, scope)
+            except Fenced as error:
+                self._is_fenced(error)
             except (Broken, DecodeError) as error:
                 level = logging.WARNING if isinstance(error, DecodeError) else logging.DEBUG
                 log.log(level, "%s: connection with %s: %s", self.node.name, self.peer, error)
@@ -147,6 +160,17 @@ class Link:
     def _objection(self, hello: bytes) -> frames.Refuse | None:
         me = self.session.describe(self.node.name, self.node.incarnation)
         return Handshake(me, fence=self.fence).objection(hello)
+
+    def _is_fenced(self, error: Fenced) -> None:
+        """Say so once; the peer, if it calls, may say so again."""
+        if not self.fenced:
+            self.fenced = True
+            log.warning(
+                "%s: node %s has fenced this node, and is not called any more: %s. Another process "
+                "of this name was started later, or this machine's clock was set back. To return, "
+                "leave this system and start it again, with an incarnation that is later",
+                *(self.node.name, self.peer, error),
+            )
 
     def _check_current(self, scope: trio.CancelScope) -> None:
         """Nothing that waited may act for a connection that another one has replaced meanwhile.
@@ -177,7 +201,10 @@ class Link:
                 if isinstance(handshake.result, Agreed):
                     return handshake.result
                 if isinstance(handshake.result, Refused):
-                    raise Broken(f"refused: {handshake.result.text}")
+                    refused = handshake.result
+                    if refused.by_peer and refused.reason is frames.Reason.FENCED:
+                        raise Fenced(refused.text)
+                    raise Broken(f"refused: {refused.text}")
                 payloads = iter(await connection.read())
                 self._take(handshake, payloads)
                 connection.unread(list(payloads))
@@ -198,6 +225,8 @@ class Link:
         now = self.node.dispatcher.timers.clock()
         self.session.connected(agreed, now)
         self.up = True
+        # It has called, and remembers the later incarnation no more.
+        self.fenced = False
         self.change()
         if is_new:
             self.node.directory.tell_all(self)
