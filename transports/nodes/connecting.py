@@ -79,7 +79,7 @@ class Connections:
             changed = trio.Event() if link is None else link.changed
             if node.leaving and (link is None or not link.says_goodbye):
                 return
-            if link is not None and link.is_busy():
+            if link is not None and (link.is_busy() or link.fenced):
                 await changed.wait()
                 attempt = 0 if link.is_up() else attempt
                 continue
@@ -88,7 +88,7 @@ class Connections:
             wait += 0.5 if link is not None and peer.calls and link.peer < node.name else 0.0
             with trio.move_on_after(wait * chance.uniform(0.5, 1.0)):
                 await changed.wait()
-            if peer not in self._peers or (link is not None and link.is_busy()):
+            if peer not in self._peers or (link is not None and (link.is_busy() or link.fenced)):
                 continue
             attempt += 1
             if not await self._call(peer):

@@ -26,12 +26,16 @@ log = logging.getLogger("transports")
 Work = Callable[[Frames, trio.CancelScope], Awaitable[None]]
 
 
+class Fenced(Broken):
+    """The peer has talked to a later incarnation of this node, and never will to this one."""
+
+
 class Link:
     """This node's side of one pair of nodes.
 
     Attributes: `peer` (its name), `session`, `outgoing`, `incoming` (of the session of now), `up`
     (whether there is a connection), `trouble` (why the last call came to nothing, if the peer was
-    there).
+    there), `fenced` (the peer has refused this incarnation: not called).
     """
 
     def __init__(self, node: Node, peer: str, session: Session) -> None:
@@ -52,6 +56,7 @@ class Link:
         self.changed = trio.Event()
         self.trouble = ""
         self.fence = 0
+        self.fenced = False
         self.down_since = node.dispatcher.timers.clock()
         self._wakes: trio.Event | None = None
         self._reading = False
@@ -106,6 +111,12 @@ class Link:
         """Whether a connection is used or made."""
         return self._scope is not None
 
+    def state(self) -> str:
+        """Where its session is, or what is to be done about it; for a person."""
+        if self.fenced:
+            return "fenced: a later incarnation of this node was there; start it again to return"
+        return self.session.state.value
+
     def is_up(self) -> bool:
         """Whether there is a connection now."""
         return self.up
@@ -154,6 +165,8 @@ class Link:
                     raise Broken("the peer was given up within the handshake")
                 self._begin(agreed)
                 await self._carry(connection, scope)
+            except Fenced as error:
+                self._is_fenced(error)
             except (Broken, DecodeError) as error:
                 level = logging.WARNING if isinstance(error, DecodeError) else logging.DEBUG
                 log.log(level, "%s: connection with %s: %s", self.node.name, self.peer, error)
@@ -165,6 +178,17 @@ class Link:
     def _objection(self, hello: bytes) -> frames.Refuse | None:
         me = self.session.describe(self.node.name, self.node.incarnation)
         return Handshake(me, fence=self.fence).objection(hello)
+
+    def _is_fenced(self, error: Fenced) -> None:
+        """Say so once; the peer, if it calls, may say so again."""
+        if not self.fenced:
+            self.fenced = True
+            log.warning(
+                "%s: node %s has fenced this node, and is not called any more: %s. Another process "
+                "of this name was started later, or this machine's clock was set back. To return, "
+                "leave this system and start it again, with an incarnation that is later",
+                *(self.node.name, self.peer, error),
+            )
 
     def _check_current(self, scope: trio.CancelScope) -> None:
         """Nothing that waited may act for a connection that another one has replaced meanwhile.
@@ -195,10 +219,14 @@ class Link:
                 if isinstance(handshake.result, Agreed):
                     return handshake.result
                 if isinstance(handshake.result, Refused):
-                    if self.node.leaving and handshake.result.reason is Reason.FENCED:
-                        # The peer has heard our goodbye; its own was lost with the connection.
-                        session.lost()
-                    raise Broken(f"refused: {handshake.result.text}")
+                    refused = handshake.result
+                    if refused.by_peer and refused.reason is Reason.FENCED:
+                        if self.node.leaving:
+                            # The peer has heard our goodbye; its own was lost with the connection.
+                            session.lost()
+                        else:
+                            raise Fenced(refused.text)
+                    raise Broken(f"refused: {refused.text}")
                 payloads = iter(await connection.read())
                 self._take(handshake, payloads)
                 connection.unread(list(payloads))
@@ -220,6 +248,8 @@ class Link:
         self.session.connected(agreed, now)
         self.up = True
         self.trouble = ""
+        # It has called, and remembers the later incarnation no more.
+        self.fenced = False
         self.change()
         if is_new:
             self.node.directory.tell_all(self)
