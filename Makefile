@@ -69,9 +69,10 @@ bench: $(VENV)/$(READY) ## Measure against the limits, and write benchmarks/RESU
 	@$(BIN)/python -m benchmarks
 
 .PHONY: soak
-soak: $(VENV)/$(READY) ## Millions of messages and faults, on one node and across nodes: each is accounted for
+soak: $(VENV)/$(READY) ## Messages and faults by the million, and processes killed: each message is accounted for
 	@$(BIN)/python -m benchmarks.soak
 	@$(BIN)/python -m benchmarks.soak_nodes
+	@$(BIN)/python -m benchmarks.soak_processes
 
 .PHONY: fuzz
 fuzz: $(VENV)/$(READY) ## Attack all decoders with changed bytes for FUZZ_SECONDS (60)
