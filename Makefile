@@ -73,6 +73,7 @@ soak: $(VENV)/$(READY) ## Messages and faults by the million, and processes kill
 	@$(BIN)/python -m benchmarks.soak
 	@$(BIN)/python -m benchmarks.soak_nodes
 	@$(BIN)/python -m benchmarks.soak_processes
+	@$(BIN)/python -m benchmarks.soak_connections
 
 .PHONY: fuzz
 fuzz: $(VENV)/$(READY) ## Attack all decoders with changed bytes for FUZZ_SECONDS (60)

@@ -31,6 +31,7 @@ from rich.table import Table
 from actors import Actor, ActorError, ActorSystem, Request, message
 from benchmarks.soak_processes.cluster import ROOT, TROUPER, quiet
 from transports import Limits, Tcp
+from transports.nodes.connecting import MOST_STRANGERS
 from transports.wire.framing import encode_frame
 from transports.wire.introduction import NONCE, Introduction, Role
 
@@ -43,6 +44,8 @@ FEW_FILES = 60
 OWN_FILES = 200
 #: A source address has some 28,000 ports, and not all of them may be free.
 SOURCES = [f"127.0.0.{number}" for number in range(2, 6)]
+#: Files of the node: strangers that are kept, and some more for peers and for what is being ended.
+MOST_FILES = MOST_STRANGERS + 64
 #: MiB by which the memory of the node may grow.
 MOST_GROWTH = 32.0
 
@@ -90,6 +93,8 @@ class Figures:
             problems.append(f"{self.title}: nobody was answered")
         if self.peak - self.before > MOST_GROWTH:
             problems.append(f"{self.title}: {self.before:.0f} MiB became {self.peak:.0f} MiB")
+        if self.files > MOST_FILES:
+            problems.append(f"{self.title}: the node had {self.files} files open")
         return problems
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import resource
 import socket
 import struct
@@ -37,9 +38,9 @@ class Counter(Actor):
 
 
 @contextlib.asynccontextmanager
-async def served() -> AsyncIterator[tuple[Tcp, Any, tuple[str, int]]]:
+async def served(limits: Limits = LIMITS) -> AsyncIterator[tuple[Tcp, Any, tuple[str, int]]]:
     """A node with a counter, a good peer's ref of it, and where the node listens."""
-    server = Tcp("127.0.0.1:0", secret=SECRET, limits=LIMITS)
+    server = Tcp("127.0.0.1:0", secret=SECRET, limits=limits)
     async with ActorSystem("a", transport=server) as a:
         a.spawn(Counter, name="counter")
         host, _, port = server.address.rpartition("@")[2].rpartition(":")
@@ -103,6 +104,10 @@ async def test_a_version_that_is_not_spoken_is_refused_in_words() -> None:
         assert said[1][2:] == b"version 9 of the protocol, 1 is spoken here"
 
 
+BURST = 100
+"""Connections that wait to be accepted at one time: fewer than a listener lets wait."""
+
+
 @pytest.fixture
 def few_files() -> Iterator[None]:
     """Let this process open 200 files more than it has now, and no more."""
@@ -134,6 +139,22 @@ async def test_connections_that_are_opened_and_left_keep_nobody_out() -> None:
         with trio.fail_after(10):
             while connections._strangers:
                 await trio.sleep(0.01)
+
+
+async def test_of_connections_that_come_in_bursts_no_more_are_kept_either() -> None:
+    async with served(Limits(handshake_within=50)) as (_, _, where):
+        with contextlib.ExitStack() as left:
+            before = len(os.listdir("/proc/self/fd"))
+            bursts = (MOST_STRANGERS + 6 * BURST) // BURST
+            for _ in range(bursts):
+                for _ in range(BURST):
+                    left.enter_context(socket.create_connection(where))
+                # One is accepted at each step, and the last one has some more to its end.
+                for _ in range(2 * BURST):
+                    await trio.lowlevel.checkpoint()
+            here = bursts * BURST
+            kept = len(os.listdir("/proc/self/fd")) - before - here
+            assert MOST_STRANGERS - BURST < kept < MOST_STRANGERS + BURST // 4
 
 
 async def _reaches(system: ActorSystem) -> None:
