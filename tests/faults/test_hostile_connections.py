@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-import resource
 import socket
 import struct
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -108,17 +107,6 @@ BURST = 100
 """Connections that wait to be accepted at one time: fewer than a listener lets wait."""
 
 
-@pytest.fixture
-def few_files() -> Iterator[None]:
-    """Let this process open 200 files more than it has now, and no more."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with socket.socket() as probe:
-        now = probe.fileno()
-    resource.setrlimit(resource.RLIMIT_NOFILE, (now + 200, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
 async def test_connections_that_are_opened_and_left_keep_nobody_out() -> None:
     async with served() as (server, ref, where):
         left = []
@@ -162,25 +150,3 @@ async def _reaches(system: ActorSystem) -> None:
     assert isinstance(node, Tcp)
     with trio.fail_after(10):
         await node.reached("a")
-
-
-@pytest.mark.usefixtures("few_files")
-async def test_a_node_that_can_open_no_more_files_goes_on_when_it_can(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    async with served() as (server, _, where):
-        left = []
-        with contextlib.suppress(OSError):
-            while True:
-                left.append(socket.create_connection(where, timeout=1))
-        # The next one that is accepted finds no file; trio logs that, and tries again.
-        with trio.fail_after(10):
-            while not any(each.name == "trio.serve_listeners" for each in caplog.records):
-                await trio.sleep(0.01)
-        for stranger in left:
-            stranger.close()
-        late = Tcp(None, peers=[server.address], secret=SECRET, limits=LIMITS)
-        async with ActorSystem("late", transport=late) as system:
-            await _reaches(system)
-    said = [each for each in caplog.records if each.name == "trio.serve_listeners"]
-    assert any("EMFILE" in each.getMessage() for each in said)
