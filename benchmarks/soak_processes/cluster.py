@@ -47,6 +47,11 @@ class Member:
     _gone: int = 0
     _since: float = 0.0
 
+    @property
+    def kind(self) -> str:
+        """What starts it again."""
+        return "worker process" if self.is_worker else "node of trouper run"
+
     def address(self, actor: str) -> str:
         """Of its journal, or its relay. (A worker's is another one each time.)"""
         if self.is_worker:

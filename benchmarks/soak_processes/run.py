@@ -60,8 +60,9 @@ class Report:
     """What happened.
 
     sent: messages. kinds: what came of those without an acknowledgement. faults: by name. recovery:
-    seconds from each SIGKILL to the acknowledgement of the first message that the replacement
-    handled. exits: of the nodes on TCP: exit codes. missing: messages that are not accounted for.
+    by the kind of process, seconds from each SIGKILL to the acknowledgement of the first message
+    that the replacement handled. exits: of the nodes on TCP: exit codes. missing: messages that
+    are not accounted for.
     """
 
     plan: Plan
@@ -69,7 +70,7 @@ class Report:
     acknowledged: int = 0
     kinds: Counter[str] = attrs.field(factory=Counter)
     faults: Counter[str] = attrs.field(factory=Counter)
-    recovery: array[float] = attrs.field(factory=lambda: array("d"), repr=False)
+    recovery: dict[str, array[float]] = attrs.field(factory=dict, repr=False)
     exits: Counter[int] = attrs.field(factory=Counter)
     missing: int = 0
     seconds: float = 0.0
@@ -206,7 +207,7 @@ class Run:
         """Note it, and what it says of its process."""
         recovered = member.acknowledged(pid, begun)
         if recovered is not None and member.fault == "kill":
-            self.report.recovery.append(recovered)
+            self.report.recovery.setdefault(member.kind, array("d")).append(recovered)
         if self.report.acknowledged % 100 == 0 or recovered is not None:
             progress, self.progress = self.progress, trio.Event()
             progress.set()

@@ -41,7 +41,7 @@ def test_what_is_acknowledged_is_in_a_journal_and_once_whoever_is_killed(
     found = rows(said)
     assert int(found["acknowledged"].replace(",", "")) >= 2_000
     assert (found["SIGKILL"], found["SIGTERM"]) == ("3", "1")
-    assert "SIGKILL to the replacement's first handled message, max" in found
+    assert "to the replacement's first handled message, max" in found
     for what in ("acknowledged messages lost", "messages handled twice"):
         assert found[what] == "0"
     again = f"python -m benchmarks.soak_processes {' '.join(SLICE)}"
