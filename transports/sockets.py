@@ -3,34 +3,22 @@
 from __future__ import annotations
 
 import abc
-import logging
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import trio
 
-from transports.connection import Broken, Frames, Ourselves
+from transports.connection import Frames
 from transports.endpoint import Endpoint, Handle, Peer
 from transports.errors import CannotListen
+from transports.introducing import Introducer
 from transports.nodes.node import Limits, Node
 from transports.nodes.spawnable import Recipe
-from transports.wire.frames import Reason
-from transports.wire.introduction import (
-    NONCE,
-    Introduced,
-    Introduction,
-    NotIntroduced,
-    Role,
-    check_secret,
-)
 
 if TYPE_CHECKING:
     from actors import ActorSystem
     from transports.tls import Tls
-
-log = logging.getLogger("transports")
 
 
 class SocketEndpoint(Endpoint):
@@ -38,13 +26,10 @@ class SocketEndpoint(Endpoint):
 
     listens: bool
     listeners: list[trio.SocketListener]
-    nonce: Callable[[int], bytes]
 
     def __init__(self, secret: bytes | None, tls: Tls | None) -> None:
-        self._secret = check_secret(secret)
+        self.introducer = Introducer(secret, None if tls is None else tls.names_of)
         self._tls = tls
-        self._said: dict[str, str] = {}
-        self._nonces: deque[bytes] = deque(maxlen=1_000)
 
     @property
     @abc.abstractmethod
@@ -85,44 +70,7 @@ class SocketEndpoint(Endpoint):
     async def introduce(
         self, connection: Frames, me: str, peer: str | None, *, called: bool
     ) -> str | None:
-        role = Role.CALLED if called else Role.CALLER
-        nonce = self.nonce(NONCE)
-        introduction = Introduction(me, role, nonce, secret=self._secret, expected=peer)
-        self._nonces.append(nonce)
-        while introduction.result is None:
-            await connection.write(introduction.outgoing())
-            payloads = await connection.read()
-            for place, payload in enumerate(payloads, 1):
-                if introduction.received(payload) is not None:
-                    connection.unread(payloads[place:])
-                    break
-        if introduction.peer_nonce in self._nonces:
-            raise Ourselves("it has called itself")
-        result = introduction.result
-        if isinstance(result, Introduced) and self._tls is not None:
-            names = self._tls.names_of(connection.stream)
-            if result.name not in names:
-                shown = ", ".join(names) or "no name"
-                result = introduction.refuse(
-                    Reason.CERTIFICATE, f"{result.name} has a certificate for {shown}"
-                )
-        if isinstance(result, Introduced):
-            if written := introduction.outgoing():
-                await connection.write(written)
-            return result.name
-        await connection.part(introduction.outgoing())
-        self._report(me, result, peer)
-        raise Broken(result.text)
-
-    def _report(self, me: str, result: NotIntroduced, peer: str | None) -> None:
-        """Log a refusal; the same of the same peer again, which tries on and on, for debugging."""
-        who = result.name or peer or "somebody"
-        told, self._said[who] = self._said.get(who), result.text
-        if len(self._said) > 1_000:
-            self._said.clear()
-        level = logging.DEBUG if told == result.text else logging.WARNING
-        by = f"{who} has refused this node" if result.by_peer else f"{who} is refused"
-        log.log(level, "%s: %s: %s", me, by, result.text)
+        return await self.introducer.introduce(connection, me, peer, called=called)
 
 
 class SocketNode(Node):
@@ -167,7 +115,7 @@ class SocketNode(Node):
             CannotListen: the place is taken, or it would not be safe.
         """
         endpoint = self._socket_endpoint
-        endpoint.nonce = system.env.nonce
+        endpoint.introducer.nonce = system.env.nonce
         try:
             await endpoint.open()
             await super().attach(system)

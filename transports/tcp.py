@@ -131,7 +131,7 @@ class TcpEndpoint(SocketEndpoint):
         Raises:
             CannotListen: there is neither, and the host is not loopback.
         """
-        if self._secret is None and self._tls is None and is_loopback(host) is False:
+        if not self.introducer.proves and self._tls is None and is_loopback(host) is False:
             raise CannotListen(where, UNSAFE)
 
     @property
@@ -164,7 +164,7 @@ class TcpEndpoint(SocketEndpoint):
 
     async def _connect(self, where: str) -> trio.SocketStream:
         host, port = parse_place(where)
-        if self._secret is None and self._tls is None and is_loopback(host) is None:
+        if not self.introducer.proves and self._tls is None and is_loopback(host) is None:
             for *_, place in await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
                 self.check_safe(str(place[0]), where)
         return await trio.open_tcp_stream(host, port)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -32,15 +32,33 @@ MOST_STRANGERS: Final = 256
 class Connections:
     """The connections of a node over one endpoint."""
 
-    def __init__(self, node: Node, endpoint: Endpoint, peers: Iterable[Peer]) -> None:
+    def __init__(self, node: Node, endpoint: Endpoint) -> None:
         self._node = node
         self._endpoint = endpoint
-        self.peers = [peer for peer in peers if peer.name != node.name]
-        self._links: dict[Peer, Link] = {
-            peer: node.make_link(peer.name) for peer in self.peers if peer.name is not None
-        }
-        """Those that are called; a peer of unknown name is added when it has introduced itself."""
+        self._peers: dict[Peer, None] = {}
+        """Those that are called."""
+        self._links: dict[Peer, Link] = {}
+        """Theirs; that of a peer of unknown name is added when it has introduced itself."""
         self._strangers: dict[trio.CancelScope, None] = {}
+
+    def call(self, peer: Peer) -> None:
+        """Have a connection with this peer from now on; no error if it is called already."""
+        if peer in self._peers or peer.name == self._node.name:
+            return
+        self._peers[peer] = None
+        if peer.name is not None:
+            self._links[peer] = self._node.make_link(peer.name)
+        self._node.start_soon(self._dial, peer)
+
+    def call_no_more(self, peer: Peer) -> None:
+        """Do not connect with this peer again; the connection there is stays.
+
+        No error if it is not called.
+        """
+        self._peers.pop(peer, None)
+        link = self._links.pop(peer, None)
+        if link is not None:
+            link.change()
 
     def calls(self, link: Link) -> bool:
         """Whether it is the link with a peer that is called from here."""
@@ -48,7 +66,7 @@ class Connections:
 
     # -- calling
 
-    async def dial(self, peer: Peer) -> None:
+    async def _dial(self, peer: Peer) -> None:
         """Call a peer whenever there is no connection.
 
         Of two that call each other, the one whose name comes first does; the other one waits a
@@ -56,7 +74,7 @@ class Connections:
         """
         node, env = self._node, self._node.system.env
         attempt = 0
-        while True:
+        while peer in self._peers:
             link = self._links.get(peer)
             changed = trio.Event() if link is None else link.changed
             if link is not None and link.is_busy():
@@ -68,7 +86,7 @@ class Connections:
             wait += 0.5 if link is not None and peer.calls and link.peer < node.name else 0.0
             with trio.move_on_after(wait * chance.uniform(0.5, 1.0)):
                 await changed.wait()
-            if link is not None and link.is_busy():
+            if peer not in self._peers or (link is not None and link.is_busy()):
                 continue
             attempt += 1
             if not await self._call(peer):

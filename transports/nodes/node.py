@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakValueDictionary
 
@@ -220,13 +220,22 @@ class Node:
 
     # -- connections
 
-    def connect(self, endpoint: Endpoint, peers: Iterable[Peer]) -> None:
+    def start_soon(self, work: Callable[..., Awaitable[object]], *arguments: Any) -> None:
+        """A task that ends with this node."""
+        self._nursery.start_soon(work, *arguments)
+
+    def connect(self, endpoint: Endpoint, peers: Iterable[Peer]) -> Connections:
         """Be called at an endpoint from now on, and call these peers by it."""
-        connections = Connections(self, endpoint, peers)
+        connections = Connections(self, endpoint)
         self._connections.append(connections)
+        known = tuple(peers)
+        for peer in known:
+            if peer.name not in {None, self.name}:
+                self.make_link(peer.name)
         self._nursery.start_soon(endpoint.serve, connections.called)
-        for peer in connections.peers:
-            self._nursery.start_soon(connections.dial, peer)
+        for peer in known:
+            connections.call(peer)
+        return connections
 
     async def host_workers(
         self,

@@ -148,7 +148,7 @@ async def open_host(
         **options,
     )
     endpoint = HostEndpoint(folder, lock, sockets[node.name], secret)
-    endpoint.nonce = node.system.env.nonce
+    endpoint.introducer.nonce = node.system.env.nonce
     try:
         await endpoint.open()
         # From here on its task removes it.

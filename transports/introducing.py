@@ -1,0 +1,94 @@
+"""The introduction on a connection: who is there, by `wire.introduction`, for all endpoints."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+
+import trio
+
+from transports.connection import Broken, Frames, Ourselves
+from transports.wire.frames import Reason
+from transports.wire.introduction import (
+    NONCE,
+    Introduced,
+    Introduction,
+    NotIntroduced,
+    Role,
+    check_secret,
+)
+
+log = logging.getLogger("transports")
+
+
+class Introducer:
+    """Introduces one node on each of its connections.
+
+    secret: what both sides have to prove, if it is not None. certified: the names in the peer's
+    certificate, of which its own must be one; None: there are no certificates. `nonce` (bytes that
+    were never there before) is set before the first introduction.
+
+    Raises:
+        TypeError, ValueError: it is no secret, see `check_secret`.
+    """
+
+    nonce: Callable[[int], bytes]
+
+    def __init__(
+        self,
+        secret: bytes | None,
+        certified: Callable[[trio.abc.Stream], Sequence[str]] | None = None,
+    ) -> None:
+        self._secret = check_secret(secret)
+        self._certified = certified
+        self._said: dict[str, str] = {}
+        self._nonces: deque[bytes] = deque(maxlen=1_000)
+
+    @property
+    def proves(self) -> bool:
+        """Whether there is a secret to prove."""
+        return self._secret is not None
+
+    async def introduce(
+        self, connection: Frames, me: str, peer: str | None, *, called: bool
+    ) -> str | None:
+        """See `Endpoint.introduce`."""
+        role = Role.CALLED if called else Role.CALLER
+        nonce = self.nonce(NONCE)
+        introduction = Introduction(me, role, nonce, secret=self._secret, expected=peer)
+        self._nonces.append(nonce)
+        while introduction.result is None:
+            await connection.write(introduction.outgoing())
+            payloads = await connection.read()
+            for place, payload in enumerate(payloads, 1):
+                if introduction.received(payload) is not None:
+                    connection.unread(payloads[place:])
+                    break
+        if introduction.peer_nonce in self._nonces:
+            raise Ourselves("it has called itself")
+        result = introduction.result
+        if isinstance(result, Introduced) and self._certified is not None:
+            names = self._certified(connection.stream)
+            if result.name not in names:
+                shown = ", ".join(names) or "no name"
+                result = introduction.refuse(
+                    Reason.CERTIFICATE, f"{result.name} has a certificate for {shown}"
+                )
+        if isinstance(result, Introduced):
+            if written := introduction.outgoing():
+                await connection.write(written)
+            return result.name
+        await connection.part(introduction.outgoing())
+        self._report(me, result, peer)
+        raise Broken(result.text)
+
+    def _report(self, me: str, result: NotIntroduced, peer: str | None) -> None:
+        """Log a refusal; the same of the same peer again, which tries on and on, for debugging."""
+        who = result.name or peer or "somebody"
+        told, self._said[who] = self._said.get(who), result.text
+        if len(self._said) > 1_000:
+            self._said.clear()
+        level = logging.DEBUG if told == result.text else logging.WARNING
+        by = f"{who} has refused this node" if result.by_peer else f"{who} is refused"
+        log.log(level, "%s: %s: %s", me, by, result.text)
