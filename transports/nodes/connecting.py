@@ -131,7 +131,11 @@ class Connections:
         connection = Frames(stream, MOST_OF_INTRODUCTION)
         if len(self._strangers) >= MOST_STRANGERS:
             # Of those who connect and say nothing, the first goes: those behind may be no such.
-            next(iter(self._strangers)).cancel()
+            # (Out of the dict at once: it ends a step later, and the next one to come may be here
+            # before that, who must not cancel the same one again.)
+            first = next(iter(self._strangers))
+            del self._strangers[first]
+            first.cancel()
         async with _closing(stream):
             greeted: tuple[str, list[bytes]] | None = None
             with trio.CancelScope() as scope, self._as_no_connection():
@@ -139,7 +143,7 @@ class Connections:
                 try:
                     greeted = await self._greet(connection)
                 finally:
-                    del self._strangers[scope]
+                    self._strangers.pop(scope, None)
             if greeted is not None:
                 await self._answer(connection, *greeted)
 
