@@ -27,6 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--nodes", type=int, default=2, help="processes of their own, on TCP")
     options = parser.parse_args(arguments)
     plan = Plan(**vars(options))
+    again = " ".join(f"--{name} {value}" for name, value in vars(options).items())
+    again = f"seed {plan.seed}; again by: python -m benchmarks.soak_processes {again}"
     console = Console(width=None if sys.stdout.isatty() else 100)
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeElapsedColumn())
     with (
@@ -40,12 +42,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             progress.update(kills, completed=report.faults["kill"])
             progress.update(messages, completed=report.acknowledged)
 
-        report = trio.run(run, Path(folder), plan, say)
+        try:
+            report = trio.run(run, Path(folder), plan, say)
+        except BaseException:
+            print(again)
+            raise
     console.print(account(report))
     for problem in report.problems:
         print(f"wrong: {problem}")
-    again = " ".join(f"--{name} {value}" for name, value in vars(options).items())
-    print(f"seed {plan.seed}; again by: python -m benchmarks.soak_processes {again}")
+    print(again)
     return 1 if report.problems else 0
 
 

@@ -177,8 +177,15 @@ async def _keep_running(command: list[str], output: Path, exits: Counter[int]) -
     """Run it, and again when it has ended. Cancelled, it is stopped by SIGTERM, and waited for."""
     while True:
         with output.open("ab") as file:
+            # In a session of its own, as a worker is: Ctrl-C is not for it, and a kernel that
+            # shares the processors out by session lets it start as fast as those.
             process = await trio.lowlevel.open_process(
-                command, stdin=subprocess.PIPE, stdout=file, stderr=file, cwd=ROOT
+                command,
+                stdin=subprocess.PIPE,
+                stdout=file,
+                stderr=file,
+                cwd=ROOT,
+                start_new_session=True,
             )
         assert process.stdin is not None
         try:
