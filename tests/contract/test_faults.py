@@ -129,7 +129,7 @@ async def test_who_was_taken_for_dead_and_wakes_up_disturbs_nobody(
                 before = asleep.connections
                 asleep.refuse = False
                 old.at("actor://b/actor").tell(Do("note", 7))
-                while asleep.connections < before + 3:
+                while asleep.connections < before + 1:
                     await trio.sleep(0.01)
                 assert net.proxy("a", "b").connections == 1
                 assert await ref.ask(Get()) == []

@@ -29,7 +29,7 @@ def _new_speaks_version_2(monkeypatch: pytest.MonkeyPatch) -> None:
     def made(me: str, *args: Any, **more: Any) -> Introduction:
         return Introduction(me, *args, **more, version=2 if me == "new" else 1)
 
-    monkeypatch.setattr("transports.sockets.Introduction", made)
+    monkeypatch.setattr("transports.introducing.Introduction", made)
 
 
 def node(kind: str, folder: Path, *peers: str, listens: bool, secret: bytes | None) -> Tcp | Unix:
@@ -88,7 +88,7 @@ async def test_of_a_version_whose_introduction_is_another_the_place_is_said(
             made._outgoing = [made._mine[: introduction._PREFIX.size] + b"anything"]
         return made
 
-    monkeypatch.setattr("transports.sockets.Introduction", introduced)
+    monkeypatch.setattr("transports.introducing.Introduction", introduced)
     server = node(kind, tmp_path, listens=True, secret=SECRET)
     async with ActorSystem("old", transport=server):
         client = node(kind, tmp_path, server.address, listens=False, secret=SECRET)
@@ -116,7 +116,7 @@ async def test_a_refusal_by_a_node_that_says_no_more_than_that_is_logged_in_its_
             made.refuse(introduction.Reason.VERSION, text)
         return made
 
-    monkeypatch.setattr("transports.sockets.Introduction", introduced)
+    monkeypatch.setattr("transports.introducing.Introduction", introduced)
     server = node(kind, tmp_path, listens=True, secret=SECRET)
     async with ActorSystem("new", transport=server):
         client = node(kind, tmp_path, server.address, listens=False, secret=SECRET)

@@ -335,7 +335,7 @@ async def test_a_fenced_node_says_so_once_and_calls_no_more(
             await trio.sleep(5)
             made = wires.connections
             (told,) = [each for each in caplog.records if "fenced" in each.getMessage()]
-            assert "incarnation 1 is over: 2 is the least" in told.getMessage()
+            assert "incarnation 1 is over: 3 is the least" in told.getMessage()
             assert "start it again" in told.getMessage()
             (peer,) = report_node(b, ready=True).peers
             assert (peer.name, peer.state.partition(":")[0]) == ("a", "fenced")
