@@ -69,9 +69,12 @@ bench: $(VENV)/$(READY) ## Measure against the limits, and write benchmarks/RESU
 	@$(BIN)/python -m benchmarks
 
 .PHONY: soak
-soak: $(VENV)/$(READY) ## Millions of messages and faults, on one node and across nodes: each is accounted for
+soak: $(VENV)/$(READY) ## Messages and faults by the million, and processes killed: each message is accounted for
 	@$(BIN)/python -m benchmarks.soak
 	@$(BIN)/python -m benchmarks.soak_nodes
+	@TROUPER_EVERY_FRAME=1 $(BIN)/python -m pytest -q tests/contract/test_cut_at_every_frame.py
+	@$(BIN)/python -m benchmarks.soak_processes
+	@$(BIN)/python -m benchmarks.soak_connections
 
 .PHONY: fuzz
 fuzz: $(VENV)/$(READY) ## Attack all decoders with changed bytes for FUZZ_SECONDS (60)
