@@ -1,0 +1,28 @@
+"""NATS, from 2.11 on: a client for trio, and what is built on it.
+
+`client` is the client; `jetstream` and `kv` are the parts of JetStream that are needed. Without
+I/O: `protocol` (bytes and events), `handshake` (the states of a connection), `headers`, `subjects`,
+`pool`, `outbox`. `engine` starts a real server.
+"""
+
+from transports.nats.client import Client
+from transports.nats.credentials import CredentialsFile, NKey, Token, UserPassword
+from transports.nats.events import Connected, Disconnected, Failed, LameDuck, Settings
+from transports.nats.protocol import Message
+from transports.nats.subscription import Listening, Subscription
+
+__all__ = [
+    "Client",
+    "Connected",
+    "CredentialsFile",
+    "Disconnected",
+    "Failed",
+    "LameDuck",
+    "Listening",
+    "Message",
+    "NKey",
+    "Settings",
+    "Subscription",
+    "Token",
+    "UserPassword",
+]
