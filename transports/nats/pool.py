@@ -47,7 +47,13 @@ def parse_url(url: str, *, discovered: bool = False) -> Place:
         host, port = parts.hostname, parts.port
     except ValueError as error:
         raise ValueError(f"a server is a URL such as nats://host:4222: {error}") from None
-    if parts.scheme not in {"nats", "tls"} or not host or parts.path.strip("/") or parts.query:
+    if (
+        parts.scheme not in {"nats", "tls"}
+        or not host
+        or " " in host
+        or parts.path.strip("/")
+        or parts.query
+    ):
         shown = url.rpartition("@")[2]
         raise ValueError(f"a server is a URL such as nats://host:4222, not {shown!r}")
     credentials: Credentials | None = None
