@@ -102,6 +102,8 @@ class Client:
         self._replies: Listening | None = None
         self._subjects: dict[str, bytes] = {}
         self._violations: list[PermissionsViolation] = []
+        self.when_connected: list[Callable[[], None]] = []
+        """Called when there is another connection: what the server knew of the last one is gone."""
         self._waiting_for_room = trio.lowlevel.ParkingLot()
         self._connection: Connection | None = None
         self._found = trio.Event()
@@ -399,6 +401,8 @@ class Client:
             )
         )
         self._found.set()
+        for each in tuple(self.when_connected):
+            each()
 
     def _disconnected(self, why: str) -> int:
         """How many requests ended."""
