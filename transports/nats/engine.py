@@ -79,7 +79,11 @@ class Server:
         self._paused = False
 
     async def __aenter__(self) -> Server:
-        await self.start()
+        try:
+            await self.start()
+        except BaseException:
+            self.close()
+            raise
         return self
 
     async def __aexit__(
