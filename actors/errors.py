@@ -39,7 +39,32 @@ ActorError
     |-- RemoteFailure    what an actor of another node raised, as text
     |-- CannotListen     (also OSError) a place is taken, or would be open to strangers
     |-- WindowFull       the peer has accepted too few messages to be sent another
-    `-- WrongState       (also RuntimeError) a protocol was asked for what its state does not allow
+    |-- WrongState       (also RuntimeError) a protocol was asked for what its state does not allow
+    `-- NatsError        in `transports.nats.errors`: what goes wrong with NATS
+        |-- ProtocolFault      (also ValueError) what a server has sent is no NATS protocol
+        |-- InvalidSubject     (also ValueError) no subject, or no pattern of subjects
+        |-- InvalidHeader      (also ValueError) a header that cannot be sent as it is
+        |-- PayloadTooLarge    (also ValueError) the server takes no message that large
+        |-- OutboxFull         what waits to be written has no room; the data come back
+        |-- NotConnected       there is no connection, and nothing was to wait for one
+        |-- ClientClosed       (also RuntimeError) the client was not entered, or was left
+        |-- CannotConnect      (also OSError) no server of the pool could be reached
+        |-- Refused            a server was reached, and there is no agreement with it
+        |   |-- AuthorizationViolation  the credentials are wrong, have expired, or are missing
+        |   `-- ServerTooOld   it is older than 2.11
+        |-- PermissionsViolation  this user may not publish or subscribe to a subject
+        |-- ServerError        another error that the server has said
+        |-- NoResponders       nobody is subscribed to the subject of a request
+        |-- RequestTimeout     (also TimeoutError) no reply came in time
+        |-- OutcomeUnknown     the connection broke: nobody knows whether it was done
+        |-- SlowConsumer       a subscription had no room, and messages were dropped
+        |-- ApiError           JetStream has refused, with its codes
+        |-- KeyNotFound        (also LookupError) a bucket has no value for a key
+        |-- WrongRevision      a key has another revision than was expected
+        |   `-- KeyExists      a key was to be created, and is there
+        |-- MissingExtra       (also ImportError) a package that an extra brings is not there
+        |-- ServerNotFound     (also FileNotFoundError) there is no nats-server to start
+        `-- CannotStart        (also OSError) a nats-server did not come up
 """
 
 from __future__ import annotations
