@@ -61,7 +61,7 @@ async def _run(port: int, store: Path | None, as_json: bool) -> None:
                 ready = {"ready": server.url, "process": server.process_id}
                 line = msgspec.json.encode(ready).decode()
             click.echo(line, err=True)
-            while server.is_running:
+            while server.is_running:  # noqa: ASYNC110 # only the system knows of its end
                 await trio.sleep(0.2)
             raise Failed(f"the server has ended: {server.log[-500:]}", ExitCode.FAILED)
         finally:

@@ -113,11 +113,12 @@ def _make_nats(options: NodeOptions, secret: bytes | None) -> Node:
     from transports.nats import CredentialsFile, Nats
     from transports.nats.errors import NatsError
 
+    found = options.credentials
     try:
         return Nats(
             options.nats,
             cluster=options.cluster,
-            credentials=options.credentials and CredentialsFile(options.credentials),
+            credentials=None if found is None else CredentialsFile(found),
             tls=_make_context(options),
             secret=secret,
             limits=_limits(options),

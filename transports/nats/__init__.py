@@ -3,11 +3,15 @@
 `client` is the client; `jetstream` and `kv` are the parts of JetStream that are needed. Without
 I/O: `protocol` (bytes and events), `handshake` (the states of a connection), `headers`, `subjects`,
 `pool`, `outbox`. `engine` starts a real server.
+
+`node` is a transport made of it: `endpoint` and `streams` connect nodes, `presence` says which
+there are, and `gateway` lets programs that are no nodes take part.
 """
 
 from transports.nats.client import Client
 from transports.nats.credentials import CredentialsFile, NKey, Token, UserPassword
 from transports.nats.events import Connected, Disconnected, Failed, LameDuck, Settings
+from transports.nats.node import Nats
 from transports.nats.protocol import Message
 from transports.nats.subscription import Listening, Subscription
 
@@ -21,6 +25,7 @@ __all__ = [
     "Listening",
     "Message",
     "NKey",
+    "Nats",
     "Settings",
     "Subscription",
     "Token",

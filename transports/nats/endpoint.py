@@ -23,7 +23,8 @@ from transports.nats.streams import EngineStream
 from transports.nats.subjects import escape
 
 if TYPE_CHECKING:
-    from transports.nats.client import Client, Message
+    from transports.nats.client import Client
+    from transports.nats.protocol import Message
 
 log = logging.getLogger("transports")
 
@@ -85,7 +86,10 @@ class NatsEndpoint(Endpoint):
             raise OSError(f"no node {where!r} is there")
         there = self._subject(where, incarnation)
         id_ = self.introducer.nonce(ID).hex()
-        stream = self._make(id_, f"{there}.to.{id_}")
+        try:
+            stream = self._make(id_, f"{there}.to.{id_}")
+        except ActorError as error:
+            raise OSError(str(error)) from error
         call = msgspec.json.encode(Call(f"{self._here}.to.{id_}", id_))
         try:
             answer = await self._client.request(f"{there}.call", call, timeout=CALL_WITHIN)
@@ -109,7 +113,7 @@ class NatsEndpoint(Endpoint):
     async def introduce(
         self, connection: Frames, me: str, peer: str | None, *, called: bool
     ) -> str | None:
-        return await self.introducer.introduce(connection, me, peer, called=called)
+        return await self.introducer.introduce(connection, me, peer, "NATS", called=called)
 
     # -- what comes
 

@@ -11,7 +11,7 @@ the work: each message goes to one of them.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -23,7 +23,6 @@ from actors import (
     ActorStopped,
     ActorSystem,
     AskTimeout,
-    DeadLetterReason,
     InvalidAddress,
     MailboxFull,
     NotAskable,
@@ -34,12 +33,12 @@ from actors.address import Address
 from actors.routing.patterns import pattern_of
 from transports.encoding.json_form import JsonForm, NoSuchMessage
 from transports.errors import DecodeError
-from transports.nats.headers import Headers
 from transports.nats.subjects import escape, unescape
 
 if TYPE_CHECKING:
-    from transports.nats.client import Client, Message
+    from transports.nats.client import Client
     from transports.nats.node import Nats
+    from transports.nats.protocol import Message
 
 log = logging.getLogger("transports")
 
@@ -105,7 +104,9 @@ def subjects_of(cluster: str, address: Address) -> list[str]:
     if words[-1] != "**":
         return [".".join([head, *words])]
     # "**" may be no word at all, and ">" is one at least.
-    return [".".join([head, *words[:-1], *rest]) for rest in (((),) if words[1:] else ()) + ((">",),)]
+    return [
+        ".".join([head, *words[:-1], *rest]) for rest in (((),) if words[1:] else ()) + ((">",),)
+    ]
 
 
 class Gateway:
@@ -166,7 +167,7 @@ class Gateway:
             raise DecodeError("$", f"no message as JSON: {error}") from error
         return address, self._form.decode(envelope.name, bytes(envelope.fields))
 
-    def _reply(self, subject: str, data: bytes, headers: Headers | None) -> None:
+    def _reply(self, subject: str, data: bytes, headers: Mapping[str, str] | None) -> None:
         try:
             self._client.publish(subject, data, headers=headers)
         except ActorError as error:
@@ -182,14 +183,16 @@ def _timeout(message: Message) -> float:
     except ValueError:
         seconds = 0.0
     if not 0 < seconds <= 3600:
-        raise DecodeError(f"header {TIMEOUT_HEADER}", f"seconds, above 0 up to 3600: {given[:50]!r}")
+        raise DecodeError(
+            f"header {TIMEOUT_HEADER}", f"seconds, above 0 up to 3600: {given[:50]!r}"
+        )
     return seconds
 
 
-def _error(error: Exception, kind: str, code: int) -> tuple[bytes, Headers]:
+def _error(error: Exception, kind: str, code: int) -> tuple[bytes, dict[str, str]]:
     text = str(error)
     body = msgspec.json.encode({"error": {"kind": kind, "text": text}})
     # As services made with the framework of NATS say it, so that its tools show it.
     line = " ".join(text.split())[:500]
     shown = line.encode("ascii", "replace").decode()
-    return body, Headers({"Nats-Service-Error": shown, "Nats-Service-Error-Code": str(code)})
+    return body, {"Nats-Service-Error": shown, "Nats-Service-Error-Code": str(code)}

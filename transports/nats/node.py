@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("transports")
 
 SETTINGS: Final = Settings(offline=False, ping_every=2.0)
-"""Nothing waits in the client's outbox for a connection: sessions know what has to be sent again."""
+"""Nothing waits in the client for a connection: sessions know what has to be sent again."""
 MARKERS: Final = 60.0
 """Seconds for which the store remembers that a key has ended."""
 UNSAFE: Final = (
@@ -53,11 +53,11 @@ class Nats(Node):
     and call each other, and those of no other cluster; the first node makes the cluster's bucket in
     the engine's store. credentials, tls: for the engine, which sees whatever passes. secret: at
     least 16 bytes, the same on all nodes, which prove it to each other: where others may publish to
-    the cluster's subjects. exposed: addresses of topics, queues and services that programs which are
-    no nodes may use, see docs/patterns.md; none else. workers_too: the worker processes of this
+    the cluster's subjects. exposed: addresses of topics, queues and services that programs which
+    are no nodes may use, see docs/patterns.md; none else. workers_too: the worker processes of this
     node join the cluster over NATS, where other nodes reach them; by default they have sockets of
-    this machine for themselves. replicas: of the bucket, 3 in a cluster of servers. ttl: seconds after
-    which a node that has gone without a word is called no more. limits, incarnation, types,
+    this machine for themselves. replicas: of the bucket, 3 in a cluster of servers. ttl: seconds
+    after which a node that has gone without a word is called no more. limits, incarnation, types,
     spawnable: as Node's.
 
     Raises:
@@ -86,7 +86,9 @@ class Nats(Node):
         if not ttl >= 1:
             raise ValueError(f"ttl is at least 1 s, which is the store's least: {ttl!r}")
         if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", cluster):
-            raise ValueError(f"a cluster's name is letters, digits, - and _, 64 at most: {cluster!r}")
+            raise ValueError(
+                f"a cluster's name is letters, digits, - and _, 64 at most: {cluster!r}"
+            )
         self.cluster = cluster
         self._servers = [servers] if isinstance(servers, str) else list(servers)
         self._credentials = credentials
@@ -163,9 +165,7 @@ class Nats(Node):
         secret = None if self._secret is None else self._secret.hex()
         return {"servers": self._servers, "cluster": self.cluster, "secret": secret}
 
-    async def _with_client(
-        self, system: ActorSystem, task_status: trio.TaskStatus[None]
-    ) -> None:
+    async def _with_client(self, system: ActorSystem, task_status: trio.TaskStatus[None]) -> None:
         """The client, for as long as this node is there."""
         name, env = system.name, system.env
         client = self._client = Client(

@@ -14,10 +14,11 @@ import attrs
 import msgspec
 import trio
 
-from actors import ActorError, InvalidAddress
+from actors import ActorError
 from actors.address import check_name
-from transports.nats.kv import INITIAL_DONE, Entry, KeyValue, Operation
-from transports.nats.errors import KeyExists, KeyNotFound, WrongRevision
+from transports.nats.errors import KeyNotFound, WrongRevision
+from transports.nats.kv import KeyValue
+from transports.nats.kv_types import Entry, Operation
 from transports.nats.subjects import escape, unescape
 
 if TYPE_CHECKING:

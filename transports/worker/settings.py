@@ -20,8 +20,8 @@ class Settings:
     """node, parent: names. folder: of the sockets. sockets: the file of each node in it.
 
     actors: import paths, MODULE:CLASS. modules: to import. path: `sys.path`. levels: of loggers.
-    limits: of the node. grace: seconds to end in good order. engine: what the node is made with if it
-    joins over an engine, and not over a socket in the folder.
+    limits: of the node. grace: seconds to end in good order. engine: what the node is made with if
+    it joins over an engine, and not over a socket in the folder.
     """
 
     node: str
