@@ -11,6 +11,8 @@ there are, and `gateway` lets programs that are no nodes take part.
 from transports.nats.client import Client
 from transports.nats.credentials import CredentialsFile, NKey, Token, UserPassword
 from transports.nats.events import Connected, Disconnected, Failed, LameDuck, Settings
+from transports.nats.jetstream import JetStream
+from transports.nats.kv import KeyValue
 from transports.nats.node import Nats
 from transports.nats.protocol import Message
 from transports.nats.subscription import Listening, Subscription
@@ -21,6 +23,8 @@ __all__ = [
     "CredentialsFile",
     "Disconnected",
     "Failed",
+    "JetStream",
+    "KeyValue",
     "LameDuck",
     "Listening",
     "Message",

@@ -55,7 +55,8 @@ class NatsEndpoint(Endpoint):
         self._prefix = f"trouper.{escape(cluster)}.node"
         self._client: Client
         self._here = ""
-        self._streams: dict[str, EngineStream] = {}
+        self.streams: dict[str, EngineStream] = {}
+        """By the numbers of their connections."""
         self._served: tuple[trio.Nursery, Handle] | None = None
 
     def open(self, client: Client, name: str, incarnation: int) -> None:
@@ -69,7 +70,7 @@ class NatsEndpoint(Endpoint):
 
     def break_all(self, why: str) -> None:
         """The engine is away, and what was on its way may be lost."""
-        for stream in tuple(self._streams.values()):
+        for stream in tuple(self.streams.values()):
             stream.break_(why)
 
     # -- Endpoint
@@ -126,7 +127,7 @@ class NatsEndpoint(Endpoint):
                     self._client.publish(message.reply, refusal.encode())
                 except ActorError as error:
                     log.debug("an answer to a call was not sent: %s", error)
-        elif (stream := self._streams.get(subject.removeprefix(".to."))) is not None:
+        elif (stream := self.streams.get(subject.removeprefix(".to."))) is not None:
             stream.received(message.data)
 
     def _called(self, data: bytes) -> str:
@@ -137,10 +138,10 @@ class NatsEndpoint(Endpoint):
             return f"no call: {error}"
         if self._served is None:
             return "this node takes no calls"
-        if len(self._streams) >= MOST:
+        if len(self.streams) >= MOST:
             return f"this node has {MOST} connections already"
         # Anybody may have sent this: it is answered at a node's subject of this cluster only.
-        if call.id in self._streams or not _is_of(call, self._prefix):
+        if call.id in self.streams or not _is_of(call, self._prefix):
             return "no call of a node"
         nursery, handle = self._served
         nursery.start_soon(handle, self._make(call.id, call.back))
@@ -148,10 +149,10 @@ class NatsEndpoint(Endpoint):
 
     def _make(self, id_: str, there: str) -> EngineStream:
         def ended() -> None:
-            self._streams.pop(id_, None)
+            self.streams.pop(id_, None)
 
         piece = self._client.server_info.max_payload
-        stream = self._streams[id_] = EngineStream(self._client, there, piece, ended)
+        stream = self.streams[id_] = EngineStream(self._client, there, piece, ended)
         return stream
 
 

@@ -83,6 +83,11 @@ class Nats(Node):
         types: Iterable[type] | None = None,
         spawnable: Iterable[Recipe] | Mapping[str, Recipe] = (),
     ) -> None:
+        self._servers = [servers] if isinstance(servers, str) else list(servers)
+        if type(replicas) is not int or replicas < 1:
+            raise ValueError(f"replicas is an int from 1 up, and 5 at most: {replicas!r}")
+        if not self._servers:
+            raise ValueError("servers: the URL of one at least")
         if not ttl >= 1:
             raise ValueError(f"ttl is at least 1 s, which is the store's least: {ttl!r}")
         if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", cluster):
@@ -90,7 +95,6 @@ class Nats(Node):
                 f"a cluster's name is letters, digits, - and _, 64 at most: {cluster!r}"
             )
         self.cluster = cluster
-        self._servers = [servers] if isinstance(servers, str) else list(servers)
         self._credentials = credentials
         self._tls = tls
         places = [parse_url(server) for server in self._servers]
@@ -117,6 +121,11 @@ class Nats(Node):
         self._client_ended = trio.Event()
 
     @property
+    def nodes(self) -> Mapping[str, int]:
+        """The nodes that are there, as far as the store has told, with their incarnations."""
+        return self._nats_endpoint.incarnations
+
+    @property
     def bucket_name(self) -> str:
         """Of the cluster's bucket in the engine's key-value store."""
         return f"trouper-{self.cluster}"
@@ -129,7 +138,7 @@ class Nats(Node):
         """
         try:
             await system._nursery.start(self._with_client, system)
-        except NatsError as error:
+        except NatsError as error:  # (a CannotListen is none)
             raise CannotListen(f"cluster {self.cluster}", str(error)) from error
         try:
             await super().attach(system)
@@ -180,6 +189,12 @@ class Nats(Node):
         try:
             with self._client_scope:
                 async with client:
+                    if not client.server_info.jetstream:
+                        raise CannotListen(
+                            client.server,
+                            "its nodes meet in a bucket, and this server has no JetStream: "
+                            "switch it on (nats-server --jetstream)",
+                        )
                     self.bucket = await KeyValue.create_bucket(
                         client, self.bucket_name, marker_ttl=MARKERS, replicas=self._replicas
                     )
@@ -197,7 +212,7 @@ class Nats(Node):
                     task_status.started()
                     await trio.sleep_forever()
         finally:
-            endpoint.break_all("the node has left")
+            self._nats_endpoint.break_all("the node has left")
             self._client_ended.set()
 
     def _came(self, name: str) -> None:
