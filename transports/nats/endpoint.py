@@ -134,7 +134,7 @@ class NatsEndpoint(Endpoint):
         """Take a call; "", or why not."""
         try:
             call = msgspec.json.decode(data, type=Call)
-        except msgspec.DecodeError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             return f"no call: {error}"
         if self._served is None:
             return "this node takes no calls"

@@ -163,7 +163,7 @@ class Gateway:
         address = f"{scheme}://{'.'.join(map(unescape, rest.split('.')))}"
         try:
             envelope = msgspec.json.decode(message.data, type=Envelope)
-        except msgspec.DecodeError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise DecodeError("$", f"no message as JSON: {error}") from error
         return address, self._form.decode(envelope.name, bytes(envelope.fields))
 

@@ -180,6 +180,6 @@ def _incarnation(entry: Entry) -> int | None:
     """What a key says; None if it makes no sense: whoever can write to the bucket wrote it."""
     try:
         found = msgspec.json.decode(entry.value, type=Record).incarnation
-    except msgspec.DecodeError:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     return found if found > 0 else None

@@ -205,28 +205,30 @@ async def test_of_two_processes_with_one_name_the_later_is_the_node(
 ) -> None:
     caplog.set_level(logging.WARNING, "transports")
     options: dict[str, Any] = {"cluster": unique, "ttl": 1.0, "limits": LIMITS}
-    async with ActorSystem("other", transport=Nats(nats_server.url, **options)) as other:
-        async with ActorSystem("same", transport=Nats(nats_server.url, **options)) as first:
-            first.spawn(Remote, name="actor")
-            with trio.fail_after(10):
-                await node_of(other).reached("same")
-            async with ActorSystem("same", transport=Nats(nats_server.url, **options)) as second:
-                second.spawn(Remote, name="actor")
-                later = node_of(second).incarnation
-                assert later > node_of(first).incarnation
-                await until(lambda: node_of(other).nodes.get("same") == later)
-                await until(lambda: "another process has taken this name" in caplog.text)
-                link = node_of(other)._links["same"]
-                await until(
-                    lambda: (
-                        link.session.peer is not None
-                        and link.session.peer.incarnation == later
-                        and link.up
-                    )
+    async with (
+        ActorSystem("other", transport=Nats(nats_server.url, **options)) as other,
+        ActorSystem("same", transport=Nats(nats_server.url, **options)) as first,
+    ):
+        first.spawn(Remote, name="actor")
+        with trio.fail_after(10):
+            await node_of(other).reached("same")
+        async with ActorSystem("same", transport=Nats(nats_server.url, **options)) as second:
+            second.spawn(Remote, name="actor")
+            later = node_of(second).incarnation
+            assert later > node_of(first).incarnation
+            await until(lambda: node_of(other).nodes.get("same") == later)
+            await until(lambda: "another process has taken this name" in caplog.text)
+            link = node_of(other)._links["same"]
+            await until(
+                lambda: (
+                    link.session.peer is not None
+                    and link.session.peer.incarnation == later
+                    and link.up
                 )
-                await other.at("actor://same/actor").send(Do("note", 5))
-                assert await other.at("actor://same/actor").ask(Get()) == [5]
-                assert await first.at("actor://same/actor").ask(Get()) == []
+            )
+            await other.at("actor://same/actor").send(Do("note", 5))
+            assert await other.at("actor://same/actor").ask(Get()) == [5]
+            assert await first.at("actor://same/actor").ask(Get()) == []
 
 
 async def test_a_node_whose_key_has_ended_puts_it_there_again(unique: str) -> None:
