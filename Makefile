@@ -35,8 +35,8 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: demo
-demo: $(VENV)/$(READY) ## Index this Python's standard library on worker processes, and show the report
-	@$(BIN)/trouper run examples.code_index
+demo: $(VENV)/$(READY) ## Index this Python's standard library on worker processes; ENGINE=nats: over NATS
+	@$(BIN)/trouper run examples.code_index $(if $(ENGINE),--engine $(ENGINE))
 
 .PHONY: test
 test: $(VENV)/$(READY) ## Run the tests with the Python at hand

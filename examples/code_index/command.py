@@ -4,6 +4,8 @@ import logging
 import os
 import sysconfig
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import attrs
@@ -28,7 +30,8 @@ from examples.code_index.options import Options
 from examples.code_index.report import Answers, Report, print_report
 from examples.code_index.verify import differences, index_by_loop
 from supervision import ChildLost, WorkerExited, WorkerLost
-from transports import Unix
+from transports import CannotListen, Node, Unix
+from transports.nats import Nats, Server, ServerNotFound
 
 
 async def index_folder(options: Options) -> tuple[Report, Snapshot | None]:
@@ -36,8 +39,12 @@ async def index_folder(options: Options) -> tuple[Report, Snapshot | None]:
     env = Env(seed=options.seed)
     console = Console(stderr=True)
     # A job that failed has a defect: to start it again would only show the same defect again.
-    transport = Unix(limits=options.limits) if options.workers else None
-    async with ActorSystem("code_index", transport=transport, env=env, max_restarts=0) as system:
+    async with (
+        engine(options.engine) as server,
+        ActorSystem(
+            "code_index", transport=make_transport(options, server), env=env, max_restarts=0
+        ) as system,
+    ):
         start = env.now()
         job = await system.start(IndexJob, options, console, name="job")
         totals = await job.ask(Finished(), timeout=None)
@@ -59,6 +66,25 @@ async def index_folder(options: Options) -> tuple[Report, Snapshot | None]:
             dead=Counter(each.reason for each in system.dead_letters.recent),
         )
     return report, snapshot
+
+
+def make_transport(options: Options, server: str | None) -> Node | None:
+    """What connects this process with the workers; None: there are none."""
+    if server is not None:
+        # Many a run may share one server: each is a cluster of its own.
+        cluster = f"code_index-{os.getpid()}"
+        return Nats(server, cluster=cluster, workers_too=True, limits=options.limits)
+    return Unix(limits=options.limits) if options.workers else None
+
+
+@asynccontextmanager
+async def engine(wanted: str | None) -> AsyncIterator[str | None]:
+    """The URL of a server of NATS: the one that is wanted, or for "nats" one started for this."""
+    if wanted != "nats":
+        yield wanted
+        return
+    async with Server() as server:
+        yield server.url
 
 
 async def ask_questions(job: ActorRef, options: Options, most_imported: str | None) -> Answers:
@@ -117,6 +143,11 @@ class NotAFolder(click.ClickException):
     type=click.IntRange(1),
     help="Freeze one (SIGSTOP) until it is given up, after every so many files.",
 )
+@click.option(
+    "--engine",
+    metavar="nats|URL",
+    help="Let the processes talk over NATS: over a server started for this, or the one at URL.",
+)
 @click.option("--seed", type=int, help="Choose the crashes; the same seed gives the same ones.")
 @click.option("--verify", is_flag=True, help="Compare with a plain loop; exit with 1 if unequal.")
 @click.option("--where", metavar="NAME", help="Ask where this function or class is defined.")
@@ -127,8 +158,13 @@ def main(path: str | None, verify: bool, **options: Any) -> None:
     chosen = Options(root, snapshot=verify, **options)
     if (chosen.kill or chosen.freeze) and not chosen.workers:
         raise click.UsageError("--kill and --freeze need worker processes: --workers 1 or more")
+    if chosen.engine and not chosen.workers:
+        raise click.UsageError("--engine needs worker processes: --workers 1 or more")
     _keep_out_of_the_log(chosen)
-    report, snapshot = actors.run(index_folder, chosen)
+    try:
+        report, snapshot = actors.run(index_folder, chosen)
+    except (ServerNotFound, CannotListen) as error:
+        raise click.ClickException(str(error)) from error
     console = Console(highlight=False)
     print_report(console, report)
     if snapshot is not None and not _verified(snapshot, root):

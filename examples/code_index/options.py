@@ -13,7 +13,8 @@ class Options:
     chaos: the share of files that crash an indexer. kill, freeze: after so many files each, a
     worker process is; None: never. seed: chooses the crashes and the victims. where, imports: the
     questions to ask. snapshot: whether the whole index is wanted. limits: of the nodes.
-    frozen_for: seconds, longer than such limits let a node be silent.
+    frozen_for: seconds, longer than such limits let a node be silent. engine: "nats", or the URL of
+    a server; None: the processes talk over sockets of their own.
     """
 
     root: str
@@ -28,3 +29,4 @@ class Options:
     snapshot: bool = False
     limits: Limits = attrs.field(factory=Limits)
     frozen_for: float = 20.0
+    engine: str | None = None

@@ -10,6 +10,8 @@ there are, and `gateway` lets programs that are no nodes take part.
 
 from transports.nats.client import Client
 from transports.nats.credentials import CredentialsFile, NKey, Token, UserPassword
+from transports.nats.engine import Server
+from transports.nats.errors import ServerNotFound
 from transports.nats.events import Connected, Disconnected, Failed, LameDuck, Settings
 from transports.nats.jetstream import JetStream
 from transports.nats.kv import KeyValue
@@ -30,6 +32,8 @@ __all__ = [
     "Message",
     "NKey",
     "Nats",
+    "Server",
+    "ServerNotFound",
     "Settings",
     "Subscription",
     "Token",
