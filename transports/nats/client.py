@@ -129,6 +129,7 @@ class Client:
         nursery = await self._manager.__aenter__()
         self._scope = nursery.cancel_scope
         nursery.start_soon(self._keeper.run, connection, events)
+        nursery.start_soon(self.requests.run)
         try:
             await self._found.wait()
         except BaseException as error:
@@ -189,7 +190,8 @@ class Client:
             NotConnected: there is no connection, and `Settings.offline` is False.
             ClientClosed: the client was not entered, or has been left.
         """
-        command = self._command(subject, data, reply, headers)
+        answers = check_subject(reply) if reply else b""
+        command = self._command(subject, data, answers, headers)
         outbox = self.outbox
         if not outbox.has_room(len(command)):
             raise OutboxFull(subject, bytes(data), outbox.size, outbox.capacity)
@@ -266,36 +268,37 @@ class Client:
             PermissionsViolation: the server does not let it through.
             PayloadTooLarge, InvalidSubject, InvalidHeader, NotConnected, ClientClosed: as
                 `publish`.
+            ValueError: the timeout is negative.
         """
         if self._replies is None:
             self._check_open()
             self._replies = self.listen(
                 f"{self.requests.prefix}.*", self.requests.answered, on_error=self._no_replies
             )
+        if not timeout >= 0:
+            raise ValueError(f"timeout: seconds, from 0 up, not {timeout!r}")
         requests, outbox = self.requests, self.outbox
         token = requests.new_token()
-        command = self._command(subject, data, f"{requests.prefix}.{token}", headers)
-        with trio.move_on_after(timeout):
-            while not outbox.has_room(len(command)):
-                await self._waiting_for_room.park()
-                self._check_open()
-            outbox.put(command)
-            self.statistics.published += 1
-            self.statistics.published_bytes += len(data)
-            requests.add(token, subject, command)
-            connection = self._connection
-            if connection is not None:
-                # One alone is written from here: a task less to wake. Several are one write.
-                if len(requests) == 1:
-                    connection.write_now()
-                else:
-                    connection.wake()
-            try:
-                return await requests.wait(token)
-            finally:
-                if self._connection is None:
-                    outbox.remove(command)
-        raise RequestTimeout(subject, timeout)
+        reply = f"{requests.prefix}.{token}".encode()
+        command = self._command(subject, data, reply, headers)
+        if not outbox.has_room(len(command)):
+            timeout = await self._wait_for_room(subject, len(command), timeout)
+        outbox.put(command)
+        self.statistics.published += 1
+        self.statistics.published_bytes += len(data)
+        requests.add(token, subject, command, timeout)
+        connection = self._connection
+        if connection is not None:
+            # One alone is written from here: a task less to wake. Several are one write.
+            if len(requests) == 1:
+                connection.write_now()
+            else:
+                connection.wake()
+        try:
+            return await requests.wait(token)
+        finally:
+            if self._connection is None:
+                outbox.remove(command)
 
     # -- subscribing
 
@@ -453,7 +456,7 @@ class Client:
     # -- private
 
     def _command(
-        self, subject: str, data: bytes, reply: str, headers: Mapping[str, str] | None
+        self, subject: str, data: bytes, reply: bytes, headers: Mapping[str, str] | None
     ) -> bytes:
         if self._closed:
             self._check_open()
@@ -473,7 +476,7 @@ class Client:
         head = encode_headers(headers) if headers else b""
         if size + len(head) > self._max_payload:
             raise PayloadTooLarge(subject, size + len(head), self._max_payload)
-        return encode_publish(checked, data, check_subject(reply) if reply else b"", head)
+        return encode_publish(checked, data, reply, head)
 
     def _subscribe(self, listening: Listening, pattern: bytes, queue: bytes) -> None:
         self._last_sid = listening.sid
@@ -490,6 +493,16 @@ class Client:
             if self._connection is not None:
                 self.outbox.put(encode_unsubscribe(sid))
                 self._connection.wake()
+
+    async def _wait_for_room(self, subject: str, size: int, timeout: float) -> float:
+        """The time that is left then."""
+        began = trio.current_time()
+        with trio.move_on_after(timeout):
+            while not self.outbox.has_room(size):
+                await self._waiting_for_room.park()
+                self._check_open()
+            return max(0.0, timeout - (trio.current_time() - began))
+        raise RequestTimeout(subject, timeout)
 
     async def _written(self) -> None:
         while len(self.outbox):
