@@ -6,7 +6,6 @@ import logging
 import ssl
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
-from typing import Final
 
 import trio
 
@@ -19,13 +18,11 @@ from transports.nats.errors import (
     NotConnected,
     OutboxFull,
     OutcomeUnknown,
-    PayloadTooLarge,
     PermissionsViolation,
     RequestTimeout,
 )
 from transports.nats.events import Event, Failed, Settings, Statistics
 from transports.nats.handshake import server_error
-from transports.nats.headers import encode_headers
 from transports.nats.info import ServerInfo
 from transports.nats.keeper import Keeper
 from transports.nats.outbox import Outbox
@@ -33,18 +30,15 @@ from transports.nats.pool import Pool
 from transports.nats.protocol import (
     PING,
     Message,
-    encode_publish,
-    encode_subscribe,
     encode_unsubscribe,
 )
+from transports.nats.publishing import Publishing
+from transports.nats.registry import Registry
 from transports.nats.requests import Requests
 from transports.nats.subjects import check_pattern, check_queue, check_subject
 from transports.nats.subscription import Listening, Subscription
 
 log = logging.getLogger("transports.nats")
-
-MOST_SUBJECTS: Final = 4096
-"""Subjects that are remembered as valid."""
 
 
 class Client:
@@ -97,17 +91,15 @@ class Client:
         self._inboxes = 0
         self.requests = Requests(self.new_inbox())
         self._on_event = on_event
-        self._subscriptions: dict[int, Listening] = {}
-        self._last_sid = 0
+        self._registry = Registry()
+        self._publishing = Publishing()
         self._replies: Listening | None = None
-        self._subjects: dict[str, bytes] = {}
         self._violations: list[PermissionsViolation] = []
         self.when_connected: list[Callable[[], None]] = []
         """Called when there is another connection: what the server knew of the last one is gone."""
         self._waiting_for_room = trio.lowlevel.ParkingLot()
         self._connection: Connection | None = None
         self._found = trio.Event()
-        self._max_payload = 0
         self._closed = "it was not entered"
         self._keeper = Keeper(self)
 
@@ -160,15 +152,12 @@ class Client:
             OutcomeUnknown: the connection broke, or time was up, before all of that. It is closed.
         """
         self._check_open()
-        subscriptions = [each for each in self._subscriptions.values() if each is not self._replies]
         try:
-            for each in subscriptions:
-                self._unsubscribe(each.sid, keep=True)
+            for sid, each in list(self._registry.by_sid.items()):
+                if each is not self._replies:
+                    self._unsubscribe(sid, keep=True)
             await self.flush(timeout)
         finally:
-            for each in subscriptions:
-                self._subscriptions.pop(each.sid, None)
-                each._ended(None)
             self._close("it was drained")
             self._scope.cancel()
 
@@ -320,10 +309,10 @@ class Client:
         Raises:
             InvalidSubject, ValueError, ClientClosed.
         """
-        pattern, group = check_pattern(subject), check_queue(queue) if queue else b""
-        self._check_open()
-        subscription = Subscription(self, subject, queue, self._last_sid + 1, capacity, on_full)
-        self._subscribe(subscription, pattern, group)
+        self._check(subject, queue)
+        sid = self._registry.new_sid()
+        subscription = Subscription(self, subject, queue, sid, capacity, on_full)
+        self._subscribe(subscription)
         return subscription
 
     def listen(
@@ -342,10 +331,10 @@ class Client:
         Raises:
             InvalidSubject, ClientClosed.
         """
-        pattern, group = check_pattern(subject), check_queue(queue) if queue else b""
-        self._check_open()
-        listening = Listening(self, subject, queue, self._last_sid + 1, callback, on_error)
-        self._subscribe(listening, pattern, group)
+        self._check(subject, queue)
+        sid = self._registry.new_sid()
+        listening = Listening(self, subject, queue, sid, callback, on_error)
+        self._subscribe(listening)
         return listening
 
     def new_inbox(self) -> str:
@@ -395,14 +384,9 @@ class Client:
 
     def _connected(self, connection: Connection) -> None:
         self._connection = connection
-        self._max_payload = connection.handshake.info.max_payload
+        self._publishing.max_payload = connection.handshake.info.max_payload
         self._violations.clear()
-        connection.begin(
-            b"".join(
-                encode_subscribe(each.subject.encode(), each.sid, each.queue.encode())
-                for each in self._subscriptions.values()
-            )
-        )
+        connection.begin(self._registry.commands())
         self._found.set()
         for each in tuple(self.when_connected):
             each()
@@ -437,10 +421,7 @@ class Client:
         if isinstance(error, PermissionsViolation):
             subject = error.subject
             if error.operation == "subscription":
-                for each in list(self._subscriptions.values()):
-                    if each.subject == subject:
-                        del self._subscriptions[each.sid]
-                        each._ended(error)
+                self._registry.refused(subject, error)
             else:
                 self._violations = [*self._violations[-63:], error]
                 self.requests.fail(
@@ -462,34 +443,25 @@ class Client:
             self._check_open()
         if self._connection is None and not self.settings.offline:
             raise NotConnected(subject)
-        checked = self._subjects.get(subject)
-        if checked is None:
-            checked = check_subject(subject)
-            if len(self._subjects) >= MOST_SUBJECTS:
-                self._subjects.clear()
-            self._subjects[subject] = checked
-        size = len(data)
-        if headers is None and not reply:
-            if size > self._max_payload:
-                raise PayloadTooLarge(subject, size, self._max_payload)
-            return b"PUB %b %d\r\n%b\r\n" % (checked, size, data)
-        head = encode_headers(headers) if headers else b""
-        if size + len(head) > self._max_payload:
-            raise PayloadTooLarge(subject, size + len(head), self._max_payload)
-        return encode_publish(checked, data, reply, head)
+        return self._publishing.command(subject, data, reply, headers)
 
-    def _subscribe(self, listening: Listening, pattern: bytes, queue: bytes) -> None:
-        self._last_sid = listening.sid
-        self._subscriptions[listening.sid] = listening
+    def _check(self, subject: str, queue: str) -> None:
+        check_pattern(subject)
+        if queue:
+            check_queue(queue)
+        self._check_open()
+
+    def _subscribe(self, listening: Listening) -> None:
+        command = self._registry.add(listening)
         if self._connection is not None:
-            self.outbox.put(encode_subscribe(pattern, listening.sid, queue))
+            self.outbox.put(command)
             self._connection.wake()
 
     def _unsubscribe(self, sid: int, *, keep: bool = False) -> None:
         """keep: what the server has sent before is still delivered."""
-        if sid in self._subscriptions:
+        if sid in self._registry.by_sid:
             if not keep:
-                del self._subscriptions[sid]
+                del self._registry.by_sid[sid]
             if self._connection is not None:
                 self.outbox.put(encode_unsubscribe(sid))
                 self._connection.wake()
@@ -518,9 +490,7 @@ class Client:
         self._closed = why
         self._found.set()
         self.requests.fail(lambda _: ClientClosed(why))
-        for each in list(self._subscriptions.values()):
-            each._ended(None)
-        self._subscriptions.clear()
+        self._registry.end(list(self._registry.by_sid))
         self._room()
         if lost := self.outbox.drop():
             log.warning("%s: %d messages were not sent", self.terms.name or "NATS", lost)

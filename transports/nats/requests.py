@@ -14,7 +14,6 @@ from transports.nats.errors import NatsError, NoResponders, RequestTimeout
 from transports.nats.headers import NO_RESPONDERS
 from transports.nats.protocol import Message
 
-
 MOST_ENDED: Final = 4096
 """Deadlines of requests that have ended which are kept, beyond those that wait."""
 
