@@ -6,7 +6,6 @@ import logging
 import ssl
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
-from typing import Final
 
 import trio
 
@@ -19,13 +18,11 @@ from transports.nats.errors import (
     NotConnected,
     OutboxFull,
     OutcomeUnknown,
-    PayloadTooLarge,
     PermissionsViolation,
     RequestTimeout,
 )
 from transports.nats.events import Event, Failed, Settings, Statistics
 from transports.nats.handshake import server_error
-from transports.nats.headers import encode_headers
 from transports.nats.info import ServerInfo
 from transports.nats.keeper import Keeper
 from transports.nats.outbox import Outbox
@@ -33,18 +30,15 @@ from transports.nats.pool import Pool
 from transports.nats.protocol import (
     PING,
     Message,
-    encode_publish,
-    encode_subscribe,
     encode_unsubscribe,
 )
+from transports.nats.publishing import Publishing
+from transports.nats.registry import Registry
 from transports.nats.requests import Requests
 from transports.nats.subjects import check_pattern, check_queue, check_subject
 from transports.nats.subscription import Listening, Subscription
 
 log = logging.getLogger("transports.nats")
-
-MOST_SUBJECTS: Final = 4096
-"""Subjects that are remembered as valid."""
 
 
 class Client:
@@ -97,17 +91,15 @@ class Client:
         self._inboxes = 0
         self.requests = Requests(self.new_inbox())
         self._on_event = on_event
-        self._subscriptions: dict[int, Listening] = {}
-        self._last_sid = 0
+        self._registry = Registry()
+        self._publishing = Publishing()
         self._replies: Listening | None = None
-        self._subjects: dict[str, bytes] = {}
         self._violations: list[PermissionsViolation] = []
         self.when_connected: list[Callable[[], None]] = []
         """Called when there is another connection: what the server knew of the last one is gone."""
         self._waiting_for_room = trio.lowlevel.ParkingLot()
         self._connection: Connection | None = None
         self._found = trio.Event()
-        self._max_payload = 0
         self._closed = "it was not entered"
         self._keeper = Keeper(self)
 
@@ -129,6 +121,7 @@ class Client:
         nursery = await self._manager.__aenter__()
         self._scope = nursery.cancel_scope
         nursery.start_soon(self._keeper.run, connection, events)
+        nursery.start_soon(self.requests.run)
         try:
             await self._found.wait()
         except BaseException as error:
@@ -159,15 +152,12 @@ class Client:
             OutcomeUnknown: the connection broke, or time was up, before all of that. It is closed.
         """
         self._check_open()
-        subscriptions = [each for each in self._subscriptions.values() if each is not self._replies]
         try:
-            for each in subscriptions:
-                self._unsubscribe(each.sid, keep=True)
+            for sid, each in list(self._registry.by_sid.items()):
+                if each is not self._replies:
+                    self._unsubscribe(sid, keep=True)
             await self.flush(timeout)
         finally:
-            for each in subscriptions:
-                self._subscriptions.pop(each.sid, None)
-                each._ended(None)
             self._close("it was drained")
             self._scope.cancel()
 
@@ -189,7 +179,8 @@ class Client:
             NotConnected: there is no connection, and `Settings.offline` is False.
             ClientClosed: the client was not entered, or has been left.
         """
-        command = self._command(subject, data, reply, headers)
+        answers = check_subject(reply) if reply else b""
+        command = self._command(subject, data, answers, headers)
         outbox = self.outbox
         if not outbox.has_room(len(command)):
             raise OutboxFull(subject, bytes(data), outbox.size, outbox.capacity)
@@ -266,36 +257,37 @@ class Client:
             PermissionsViolation: the server does not let it through.
             PayloadTooLarge, InvalidSubject, InvalidHeader, NotConnected, ClientClosed: as
                 `publish`.
+            ValueError: the timeout is negative.
         """
         if self._replies is None:
             self._check_open()
             self._replies = self.listen(
                 f"{self.requests.prefix}.*", self.requests.answered, on_error=self._no_replies
             )
+        if not timeout >= 0:
+            raise ValueError(f"timeout: seconds, from 0 up, not {timeout!r}")
         requests, outbox = self.requests, self.outbox
         token = requests.new_token()
-        command = self._command(subject, data, f"{requests.prefix}.{token}", headers)
-        with trio.move_on_after(timeout):
-            while not outbox.has_room(len(command)):
-                await self._waiting_for_room.park()
-                self._check_open()
-            outbox.put(command)
-            self.statistics.published += 1
-            self.statistics.published_bytes += len(data)
-            requests.add(token, subject, command)
-            connection = self._connection
-            if connection is not None:
-                # One alone is written from here: a task less to wake. Several are one write.
-                if len(requests) == 1:
-                    connection.write_now()
-                else:
-                    connection.wake()
-            try:
-                return await requests.wait(token)
-            finally:
-                if self._connection is None:
-                    outbox.remove(command)
-        raise RequestTimeout(subject, timeout)
+        reply = f"{requests.prefix}.{token}".encode()
+        command = self._command(subject, data, reply, headers)
+        if not outbox.has_room(len(command)):
+            timeout = await self._wait_for_room(subject, len(command), timeout)
+        outbox.put(command)
+        self.statistics.published += 1
+        self.statistics.published_bytes += len(data)
+        requests.add(token, subject, command, timeout)
+        connection = self._connection
+        if connection is not None:
+            # One alone is written from here: a task less to wake. Several are one write.
+            if len(requests) == 1:
+                connection.write_now()
+            else:
+                connection.wake()
+        try:
+            return await requests.wait(token)
+        finally:
+            if self._connection is None:
+                outbox.remove(command)
 
     # -- subscribing
 
@@ -317,10 +309,10 @@ class Client:
         Raises:
             InvalidSubject, ValueError, ClientClosed.
         """
-        pattern, group = check_pattern(subject), check_queue(queue) if queue else b""
-        self._check_open()
-        subscription = Subscription(self, subject, queue, self._last_sid + 1, capacity, on_full)
-        self._subscribe(subscription, pattern, group)
+        self._check(subject, queue)
+        sid = self._registry.new_sid()
+        subscription = Subscription(self, subject, queue, sid, capacity, on_full)
+        self._subscribe(subscription)
         return subscription
 
     def listen(
@@ -339,10 +331,10 @@ class Client:
         Raises:
             InvalidSubject, ClientClosed.
         """
-        pattern, group = check_pattern(subject), check_queue(queue) if queue else b""
-        self._check_open()
-        listening = Listening(self, subject, queue, self._last_sid + 1, callback, on_error)
-        self._subscribe(listening, pattern, group)
+        self._check(subject, queue)
+        sid = self._registry.new_sid()
+        listening = Listening(self, subject, queue, sid, callback, on_error)
+        self._subscribe(listening)
         return listening
 
     def new_inbox(self) -> str:
@@ -392,14 +384,9 @@ class Client:
 
     def _connected(self, connection: Connection) -> None:
         self._connection = connection
-        self._max_payload = connection.handshake.info.max_payload
+        self._publishing.max_payload = connection.handshake.info.max_payload
         self._violations.clear()
-        connection.begin(
-            b"".join(
-                encode_subscribe(each.subject.encode(), each.sid, each.queue.encode())
-                for each in self._subscriptions.values()
-            )
-        )
+        connection.begin(self._registry.commands())
         self._found.set()
         for each in tuple(self.when_connected):
             each()
@@ -434,10 +421,7 @@ class Client:
         if isinstance(error, PermissionsViolation):
             subject = error.subject
             if error.operation == "subscription":
-                for each in list(self._subscriptions.values()):
-                    if each.subject == subject:
-                        del self._subscriptions[each.sid]
-                        each._ended(error)
+                self._registry.refused(subject, error)
             else:
                 self._violations = [*self._violations[-63:], error]
                 self.requests.fail(
@@ -453,43 +437,44 @@ class Client:
     # -- private
 
     def _command(
-        self, subject: str, data: bytes, reply: str, headers: Mapping[str, str] | None
+        self, subject: str, data: bytes, reply: bytes, headers: Mapping[str, str] | None
     ) -> bytes:
         if self._closed:
             self._check_open()
         if self._connection is None and not self.settings.offline:
             raise NotConnected(subject)
-        checked = self._subjects.get(subject)
-        if checked is None:
-            checked = check_subject(subject)
-            if len(self._subjects) >= MOST_SUBJECTS:
-                self._subjects.clear()
-            self._subjects[subject] = checked
-        size = len(data)
-        if headers is None and not reply:
-            if size > self._max_payload:
-                raise PayloadTooLarge(subject, size, self._max_payload)
-            return b"PUB %b %d\r\n%b\r\n" % (checked, size, data)
-        head = encode_headers(headers) if headers else b""
-        if size + len(head) > self._max_payload:
-            raise PayloadTooLarge(subject, size + len(head), self._max_payload)
-        return encode_publish(checked, data, check_subject(reply) if reply else b"", head)
+        return self._publishing.command(subject, data, reply, headers)
 
-    def _subscribe(self, listening: Listening, pattern: bytes, queue: bytes) -> None:
-        self._last_sid = listening.sid
-        self._subscriptions[listening.sid] = listening
+    def _check(self, subject: str, queue: str) -> None:
+        check_pattern(subject)
+        if queue:
+            check_queue(queue)
+        self._check_open()
+
+    def _subscribe(self, listening: Listening) -> None:
+        command = self._registry.add(listening)
         if self._connection is not None:
-            self.outbox.put(encode_subscribe(pattern, listening.sid, queue))
+            self.outbox.put(command)
             self._connection.wake()
 
     def _unsubscribe(self, sid: int, *, keep: bool = False) -> None:
         """keep: what the server has sent before is still delivered."""
-        if sid in self._subscriptions:
+        if sid in self._registry.by_sid:
             if not keep:
-                del self._subscriptions[sid]
+                del self._registry.by_sid[sid]
             if self._connection is not None:
                 self.outbox.put(encode_unsubscribe(sid))
                 self._connection.wake()
+
+    async def _wait_for_room(self, subject: str, size: int, timeout: float) -> float:
+        """The time that is left then."""
+        began = trio.current_time()
+        with trio.move_on_after(timeout):
+            while not self.outbox.has_room(size):
+                await self._waiting_for_room.park()
+                self._check_open()
+            return max(0.0, timeout - (trio.current_time() - began))
+        raise RequestTimeout(subject, timeout)
 
     async def _written(self) -> None:
         while len(self.outbox):
@@ -505,9 +490,7 @@ class Client:
         self._closed = why
         self._found.set()
         self.requests.fail(lambda _: ClientClosed(why))
-        for each in list(self._subscriptions.values()):
-            each._ended(None)
-        self._subscriptions.clear()
+        self._registry.end(list(self._registry.by_sid))
         self._room()
         if lost := self.outbox.drop():
             log.warning("%s: %d messages were not sent", self.terms.name or "NATS", lost)

@@ -119,7 +119,7 @@ class Keeper:
         self, connection: Connection, events: list[Event], nursery: trio.Nursery
     ) -> None:
         client = self._client
-        subscriptions = client._subscriptions
+        subscriptions = client._registry.by_sid
         statistics = client.statistics
         try:
             while True:

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from heapq import heapify, heappop, heappush
+from math import inf
+from typing import Final
 
 import outcome
 import trio
 
-from transports.nats.errors import NatsError, NoResponders
+from transports.nats.errors import NatsError, NoResponders, RequestTimeout
 from transports.nats.headers import NO_RESPONDERS
 from transports.nats.protocol import Message
+
+MOST_ENDED: Final = 4096
+"""Deadlines of requests that have ended which are kept, beyond those that wait."""
 
 
 class Call:
     """One request, from its PUB to its reply, error or cancellation."""
 
-    __slots__ = ("command", "subject", "task")
+    __slots__ = ("command", "subject", "task", "timeout")
 
-    def __init__(self, subject: str, command: bytes, task: trio.lowlevel.Task) -> None:
+    def __init__(
+        self, subject: str, command: bytes, timeout: float, task: trio.lowlevel.Task
+    ) -> None:
         self.subject = subject
+        self.timeout = timeout
         self.command = command
         self.task = task
 
@@ -33,6 +42,8 @@ class Requests:
         self.prefix = prefix
         self._start = len(prefix) + 1
         self._calls: dict[str, Call] = {}
+        self._deadlines: list[tuple[float, str]] = []
+        self._alarm = trio.CancelScope()
         self._last = 0
         self._idle: list[tuple[list[str], Callable[[], None]]] = []
 
@@ -44,9 +55,36 @@ class Requests:
         self._last += 1
         return str(self._last)
 
-    def add(self, token: str, subject: str, command: bytes) -> None:
+    def add(self, token: str, subject: str, command: bytes, timeout: float) -> None:
         """A call of the current task, which is to `wait` before anything else."""
-        self._calls[token] = Call(subject, command, trio.lowlevel.current_task())
+        self._calls[token] = Call(subject, command, timeout, trio.lowlevel.current_task())
+        if timeout == inf:
+            return
+        # A cancel scope for each would be a third of what a request costs.
+        deadline = trio.current_time() + timeout
+        deadlines = self._deadlines
+        heappush(deadlines, (deadline, token))
+        if deadline < self._alarm.deadline:
+            self._alarm.deadline = deadline
+        if len(deadlines) > 2 * len(self._calls) + MOST_ENDED:
+            self._deadlines = [each for each in deadlines if each[1] in self._calls]
+            heapify(self._deadlines)
+
+    async def run(self) -> None:
+        """End those whose time is up; until cancelled."""
+        while True:
+            with self._alarm:
+                await trio.sleep_forever()
+            now = trio.current_time()
+            deadlines = self._deadlines
+            while deadlines and (deadlines[0][0] <= now or deadlines[0][1] not in self._calls):
+                _, token = heappop(deadlines)
+                call = self._calls.pop(token, None)
+                if call is not None:
+                    _end(call, RequestTimeout(call.subject, call.timeout))
+            self._alarm = trio.CancelScope(deadline=deadlines[0][0] if deadlines else inf)
+            if self._idle:
+                self._tell_idle()
 
     def remove(self, token: str) -> None:
         """It is not waited for any more; no error if that is so already."""
@@ -58,7 +96,7 @@ class Requests:
         """The reply to a call of this task.
 
         Raises:
-            NoResponders, OutcomeUnknown, PermissionsViolation, ClientClosed.
+            NoResponders, RequestTimeout, OutcomeUnknown, PermissionsViolation, ClientClosed.
         """
 
         def abort(_raise_cancel: object) -> trio.lowlevel.Abort:

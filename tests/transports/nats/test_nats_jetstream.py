@@ -268,10 +268,10 @@ async def test_a_fetch_that_is_cancelled_leaves_no_subscription(url: str, unique
         jetstream = JetStream(client)
         await jetstream.create_stream(StreamConfig(name=unique, subjects=[unique]))
         consumer = await jetstream.create_consumer(unique, ConsumerConfig(name="c"))
-        before = len(client._subscriptions)
+        before = len(client._registry.by_sid)
         with trio.move_on_after(0.05):
             await consumer.fetch(1, expires=60)
-        assert len(client._subscriptions) == before
+        assert len(client._registry.by_sid) == before
         await jetstream.delete_stream(unique)
 
 
