@@ -41,6 +41,7 @@ class DeadLetterReason(enum.StrEnum):
     PEER_LOST = "its node was lost before it acknowledged"
     NO_NODE = "no such node is known"
     UNREADABLE = "it came from another node, and could not be read"
+    NOT_STORED = "it can never be stored by the engine that keeps its queue"
     FAILED_TOO_OFTEN = "its handling failed each time that it was redelivered"
 
 

@@ -15,6 +15,7 @@ from transports.endpoint import Peer
 from transports.errors import CannotListen
 from transports.nats.client import Client
 from transports.nats.credentials import Credentials
+from transports.nats.durable import Store, check_durable
 from transports.nats.endpoint import NatsEndpoint
 from transports.nats.errors import NatsError
 from transports.nats.events import Connected, Disconnected, Event, Failed, LameDuck, Settings
@@ -28,7 +29,8 @@ from transports.nodes.spawnable import Recipe
 from transports.tcp import is_loopback
 
 if TYPE_CHECKING:
-    from actors import ActorSystem
+    from actors import ActorRef, ActorSystem
+    from actors.address import Address
 
 log = logging.getLogger("transports")
 
@@ -54,7 +56,8 @@ class Nats(Node):
     the engine's store. credentials, tls: for the engine, which sees whatever passes. secret: at
     least 16 bytes, the same on all nodes, which prove it to each other: where others may publish to
     the cluster's subjects. exposed: addresses of topics, queues and services that programs which
-    are no nodes may use, see docs/patterns.md; none else. workers_too: the worker processes of this
+    are no nodes may use, see docs/patterns.md; none else. durable: addresses of queues whose
+    messages the engine keeps, the same on all nodes. workers_too: the worker processes of this
     node join the cluster over NATS, where other nodes reach them; by default they have sockets of
     this machine for themselves. replicas: of the bucket, 3 in a cluster of servers. ttl: seconds
     after which a node that has gone without a word is called no more. limits, incarnation, types,
@@ -75,6 +78,7 @@ class Nats(Node):
         tls: ssl.SSLContext | None = None,
         secret: bytes | None = None,
         exposed: Iterable[str] = (),
+        durable: Iterable[str] = (),
         workers_too: bool = False,
         replicas: int = 1,
         ttl: float = 10.0,
@@ -111,6 +115,7 @@ class Nats(Node):
             spawnable=spawnable,
         )
         self._exposed = check_exposed(exposed)
+        self._durable = check_durable(durable)
         if workers_too and (tls is not None or credentials is not None):
             raise ValueError("workers_too: what is secret must be in the URLs of the servers")
         self._workers_too = workers_too
@@ -118,6 +123,7 @@ class Nats(Node):
         self._replicas = replicas
         self._ttl = ttl
         self._client_scope = trio.CancelScope()
+        self._may_go = trio.Event()
         self._client_ended = trio.Event()
 
     @property
@@ -141,6 +147,7 @@ class Nats(Node):
         except NatsError as error:  # (a CannotListen is none)
             raise CannotListen(f"cluster {self.cluster}", str(error)) from error
         try:
+            self._keep_queues(system)
             await super().attach(system)
         except BaseException:
             self._client_scope.cancel()
@@ -157,6 +164,10 @@ class Nats(Node):
                         log.debug("%s: its key will end by itself: %s", self.name, error)
             await super().detach()
         finally:
+            # What was said last, as that a message is to be given to another node, is written.
+            self._may_go.set()
+            with trio.move_on_after(LEAVE_WITHIN):
+                await self._client_ended.wait()
             self._client_scope.cancel()
             with trio.CancelScope(shield=True):
                 await self._client_ended.wait()
@@ -166,6 +177,8 @@ class Nats(Node):
         self._engine = connections
         self.start_soon(self._presence.run)
         Gateway(self, self._client, self._exposed)
+        for store in self._stores.values():
+            self.start_soon(store.run)
 
     def engine_of_workers(self) -> dict[str, Any] | None:
         """See `Node.engine_of_workers`."""
@@ -210,10 +223,24 @@ class Nats(Node):
                     # `async with` first, which may still talk to others.
                     self._client_scope.shield = True
                     task_status.started()
-                    await trio.sleep_forever()
+                    await self._may_go.wait()
         finally:
             self._nats_endpoint.break_all("the node has left")
             self._client_ended.set()
+
+    def _keep_queues(self, system: ActorSystem) -> None:
+        ordinary = system._resolvers["queue"]
+        stores = self._stores = {
+            name: Store(self, self._client, name, self._replicas) for name in self._durable
+        }
+        for name, store in stores.items():
+            self.directory.kept[name] = store.changed
+
+        def resolve(address: Address) -> ActorRef:
+            store = stores.get(address.path)
+            return ordinary(address) if store is None else store.ref()
+
+        system.install_resolver("queue", resolve)
 
     def _came(self, name: str) -> None:
         self._engine.call(Peer.by_name(name))

@@ -8,7 +8,7 @@ by as long as a frame takes.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from actors import ActorError, ActorRef, DeadLetterReason
@@ -41,6 +41,8 @@ class Directory:
         self._patterns: dict[str, dict[tuple[str, ...], None]] = {}
         self._services: dict[str, dict[tuple[str, str], ActorRef]] = {}
         self._consumers: dict[str, dict[tuple[str, str], ActorRef]] = {}
+        self.kept: dict[str, Callable[[], object]] = {}
+        """Queues that an engine keeps: no node is told of their consumers; this is, of a change."""
         self.takes: dict[str, tuple[str, ...]] = {}
         """The classes of actors that each peer takes."""
 
@@ -71,7 +73,9 @@ class Directory:
 
     def consumes(self, queue: str, ref: ActorRef, prefetch: int) -> None:
         """An actor of this node is a consumer of a queue now; prefetch 0: no longer."""
-        if isinstance(ref, Cell):
+        if (changed := self.kept.get(queue)) is not None:
+            changed()
+        elif isinstance(ref, Cell):
             self._tell(envelope.Consumes(queue, ref.address.path, prefetch))
 
     def _tell(self, message: envelope.Envelope) -> None:
@@ -94,7 +98,7 @@ class Directory:
                     path = instance.ref.address.path
                     say(envelope.Registered(name, path, instance.weight, instance.version))
         for name, ref, prefetch in system._queues.all_consumers():
-            if isinstance(ref, Cell):
+            if isinstance(ref, Cell) and name not in self.kept:
                 say(envelope.Consumes(name, ref.address.path, prefetch))
 
     # -- what is heard of others

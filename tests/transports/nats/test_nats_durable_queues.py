@@ -1,0 +1,265 @@
+"""A durable queue's messages are kept by the engine: they outlive nodes, and its own restart."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import trio
+
+from actors import (
+    Actor,
+    ActorFailed,
+    ActorSystem,
+    DeadLetterReason,
+    Mailbox,
+    MailboxFull,
+    message,
+)
+from tests.transports.nats.test_nats_nodes import LIMITS, accounted, node_of, until
+from transports.nats import Client, JetStream, Nats
+from transports.nats.engine import Server
+
+pytestmark = pytest.mark.timeout(60)
+
+QUEUE = "queue://jobs"
+
+
+@message(name="durable.Job")
+class Job:
+    number: int
+
+
+@message(name="durable.Odd")
+class Odd:
+    """Has no form on the wire."""
+
+    what: object
+
+
+class Worker(Actor):
+    """Notes the numbers; waits before it has done a job while its gate is closed."""
+
+    def __init__(self, done: list[int], gate: trio.Event | None = None) -> None:
+        self.done = done
+        self.gate = gate
+
+    async def receive(self, message: Job) -> None:
+        if message.number < 0:
+            raise ValueError(f"as told: {message.number}")
+        if self.gate is not None:
+            await self.gate.wait()
+        self.done.append(message.number)
+
+
+def system(name: str, server: Server, cluster: str) -> ActorSystem:
+    return ActorSystem(
+        name, transport=Nats(server.url, cluster=cluster, durable=[QUEUE], limits=LIMITS)
+    )
+
+
+async def left_in(server: Server, cluster: str) -> int:
+    async with Client(server.url) as client:
+        return (await JetStream(client).stream_info(f"trouper-{cluster}-queue-jobs")).messages
+
+
+async def test_what_is_sent_without_a_consumer_is_handled_when_one_comes_on_any_node(
+    nats_server: Server, unique: str
+) -> None:
+    async with system("a", nats_server, unique) as a:
+        for number in range(50):
+            await a.at(QUEUE).send(Job(number))
+        # The reply says that it is stored.
+        assert await a.at(QUEUE).ask(Job(50)) is None
+        assert await left_in(nats_server, unique) == 51
+    accounted(a)
+    done: list[int] = []
+    async with system("b", nats_server, unique) as b:
+        b.consume(QUEUE, b.spawn(Worker, done), prefetch=8)
+        await until(lambda: len(done) == 51)
+        assert sorted(done) == list(range(51))
+    accounted(b)
+    assert await left_in(nats_server, unique) == 0
+
+
+async def test_consumers_of_all_nodes_share_the_work(nats_server: Server, unique: str) -> None:
+    done: list[list[int]] = [[], []]
+    async with (
+        system("a", nats_server, unique) as a,
+        system("b", nats_server, unique) as b,
+    ):
+        for each, into in zip((a, b), done, strict=True):
+            each.consume(QUEUE, each.spawn(Worker, into), prefetch=2)
+        for number in range(200):
+            await a.at(QUEUE).send(Job(number))
+        await until(lambda: sum(map(len, done)) == 200)
+        assert sorted(done[0] + done[1]) == list(range(200))
+        assert min(map(len, done)) > 20
+    accounted(a)
+    accounted(b)
+
+
+async def test_what_a_node_had_in_hand_when_it_left_goes_to_another_one_at_once(
+    nats_server: Server, unique: str
+) -> None:
+    done: list[int] = []
+    begun: list[int] = []
+    async with system("a", nats_server, unique) as a:
+        async with system("b", nats_server, unique) as b:
+            b.consume(QUEUE, b.spawn(Worker, begun, trio.Event()), prefetch=3)
+            for number in range(3):
+                await a.at(QUEUE).send(Job(number))
+            await until(lambda: len(node_of(b)._stores["jobs"]._held) == 3)
+            b._stop_within = 0.1
+        assert begun == []
+        a.consume(QUEUE, a.spawn(Worker, done))
+        # Long before the engine would find out by itself.
+        await until(lambda: len(done) == 3, within=10)
+        assert sorted(done) == [0, 1, 2]
+
+
+SCRIPT = """
+import sys, trio
+from actors import Actor, ActorSystem, message
+from transports.nats import Nats, durable
+
+durable.ACK_WAIT = 1.0
+
+@message(name="durable.Job")
+class Job:
+    number: int
+
+class Stuck(Actor):
+    async def receive(self, message):
+        print("begun", flush=True)
+        await trio.sleep_forever()
+
+async def main(url, cluster):
+    node = Nats(url, cluster=cluster, durable=["queue://jobs"])
+    async with ActorSystem("killed", transport=node) as system:
+        system.consume("queue://jobs", system.spawn(Stuck))
+        await trio.sleep_forever()
+
+trio.run(main, *sys.argv[1:])
+"""
+
+
+async def test_what_a_killed_process_had_in_hand_is_given_to_another_one(
+    nats_server: Server, unique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("transports.nats.durable.ACK_WAIT", 1.0)
+    done: list[int] = []
+    async with system("a", nats_server, unique) as a:
+        await a.at(QUEUE).send(Job(1))
+        # The consumer is made by who is there first, with its times.
+        await node_of(a)._stores["jobs"]._consumer()
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+        process = subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, nats_server.url, unique],
+            stdout=subprocess.PIPE,
+            env=environment,
+        )
+        assert process.stdout is not None
+        try:
+            line = await trio.to_thread.run_sync(process.stdout.readline)
+            assert line == b"begun\n"
+        finally:
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait()
+            process.stdout.close()
+        a.consume(QUEUE, a.spawn(Worker, done))
+        await until(lambda: done == [1], within=45)
+    assert await left_in(nats_server, unique) == 0
+
+
+async def test_a_message_that_fails_each_time_is_a_dead_letter_and_goes_round_no_more(
+    nats_server: Server, unique: str
+) -> None:
+    done: list[int] = []
+    async with system("a", nats_server, unique) as a:
+        a.consume(QUEUE, a.spawn(Worker, done))
+        await a.at(QUEUE).send(Job(-7))
+        await a.at(QUEUE).send(Job(7))
+        await until(lambda: done == [7])
+        (letter,) = list(a.dead_letters.recent)
+        assert (letter.message, letter.reason) == (Job(-7), DeadLetterReason.FAILED_TOO_OFTEN)
+        assert len(letter.failures) == 3
+        await until(lambda: not node_of(a)._stores["jobs"]._held)
+    accounted(a)
+    assert await left_in(nats_server, unique) == 0
+
+
+async def test_what_can_never_be_stored_is_the_senders_error(
+    nats_server: Server, unique: str
+) -> None:
+    async with system("a", nats_server, unique) as a:
+        with pytest.raises(ActorFailed, match="Odd"):
+            await a.at(QUEUE).ask(Odd(object()))
+        a.at(QUEUE).tell(Odd(object()))
+        await a.at(QUEUE).ask(Job(1))
+        reasons = [each.reason for each in a.dead_letters.recent]
+        assert reasons == [DeadLetterReason.NOT_STORED] * 2
+    accounted(a)
+
+
+async def test_what_makes_no_sense_in_the_stream_is_a_dead_letter(
+    nats_server: Server, unique: str
+) -> None:
+    done: list[int] = []
+    async with system("a", nats_server, unique) as a, Client(nats_server.url) as client:
+        await a.at(QUEUE).ask(Job(1))
+        await JetStream(client).publish(f"trouper.{unique}.durable.jobs", b"\xc1 noise")
+        await a.at(QUEUE).ask(Job(2))
+        a.consume(QUEUE, a.spawn(Worker, done))
+        await until(lambda: done == [1, 2])
+        assert [each.reason for each in a.dead_letters.recent] == [DeadLetterReason.UNREADABLE]
+    accounted(a)
+    assert await left_in(nats_server, unique) == 0
+
+
+async def test_while_the_server_is_away_messages_wait_and_are_stored_once(unique: str) -> None:
+    done: list[int] = []
+    async with Server() as server, system("a", server, unique) as a:
+        await a.at(QUEUE).ask(Job(0))
+        server.kill()
+        for number in range(1, 6):
+            a.at(QUEUE).tell(Job(number))
+        await server.start()
+        with trio.fail_after(30):
+            assert await a.at(QUEUE).ask(Job(6), timeout=None) is None
+        assert await left_in(server, unique) == 7
+        a.consume(QUEUE, a.spawn(Worker, done), prefetch=4)
+        await until(lambda: len(done) == 7, within=30)
+        assert sorted(done) == list(range(7))
+    accounted(a)
+
+
+async def test_pressure_reaches_the_sender_while_the_server_is_away(
+    unique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("transports.nats.durable.DurableQueue.mailbox", Mailbox(capacity=3))
+    async with Server() as server, system("a", server, unique) as a:
+        await a.at(QUEUE).ask(Job(0))
+        server.kill()
+        with pytest.raises(MailboxFull):
+            for number in range(10):
+                a.at(QUEUE).tell(Job(number))
+        with trio.move_on_after(0.2) as scope:
+            await a.at(QUEUE).send(Job(11))
+        assert scope.cancelled_caught
+        a._stop_within = 0.1
+    ledger = a.ledger
+    assert (ledger.missing, ledger.queued, ledger.in_flight) == (0, 0, 0)
+    assert ledger.dead > 0
+
+
+@pytest.mark.parametrize("address", ["topic://a", "service://a", "queue://*", "jobs"])
+def test_only_a_queue_can_be_durable(address: str) -> None:
+    with pytest.raises(ValueError, match="queue://"):
+        Nats(cluster="c", durable=[address])
+    with pytest.raises(TypeError, match="list"):
+        Nats(cluster="c", durable=address)

@@ -1,0 +1,266 @@
+"""Durable queues: ``queue://jobs`` whose messages the engine keeps, until one was handled.
+
+What is sent to such a queue is stored in a work-queue stream of JetStream, and given to a consumer
+of some node from there. So it outlives every node. It is handled at least once: a node that is
+killed between a handler's end and the acknowledgement leaves it to be delivered again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final
+
+import trio
+
+from actors import (
+    Actor,
+    ActorError,
+    ActorFailed,
+    ActorRef,
+    DeadLetterReason,
+    InvalidAddress,
+)
+from actors.address import Address
+from actors.cell import Cell
+from transports.errors import DecodeError, NotEncodable
+from transports.nats.errors import ApiError, NatsError, PayloadTooLarge
+from transports.nats.jetstream import JetStream
+from transports.nats.jetstream_types import ConsumerConfig, StreamConfig
+from transports.nats.subjects import escape
+
+if TYPE_CHECKING:
+    from transports.nats.client import Client
+    from transports.nats.consumer import Consumer, Delivered
+    from transports.nats.node import Nats
+
+log = logging.getLogger("transports")
+
+PREFIX: Final = "durable:"
+CONSUMER: Final = "trouper"
+ACK_WAIT: Final = 30.0
+"""Seconds after which a message of a node that was killed is given to another one."""
+FETCH_FOR: Final = 5.0
+DELIVERIES: Final = 10
+"""How often the engine gives a message out before it is a dead letter: it may end each process."""
+TOO_LARGE: Final = 10_054
+"""What JetStream says of a message that its stream does not take."""
+RETRY_AT_MOST: Final = 2.0
+
+
+def check_durable(durable: Iterable[str]) -> tuple[str, ...]:
+    """The names of the queues.
+
+    Raises:
+        InvalidAddress: one is no address of a queue. TypeError: it is one str.
+    """
+    if isinstance(durable, str):
+        raise TypeError(f"durable is a list of addresses: [{durable!r}]")
+    names = []
+    for each in durable:
+        address = Address.parse(each)
+        if address.scheme != "queue" or "*" in address.path:
+            raise InvalidAddress(each, "what can be durable is a queue: queue://jobs")
+        names.append(address.path)
+    return tuple(dict.fromkeys(names))
+
+
+class DurableQueue(Actor):
+    """Stores what it is told; the reply to an ask says that it is stored, and is None.
+
+    While the engine is away, what it is told waits in its mailbox, which is bounded.
+    """
+
+    def __init__(self, queue: Store) -> None:
+        self._queue = queue
+        self._stored = 0
+
+    async def receive(self, message: Any) -> None:
+        """Have it stored, however long that takes."""
+        node = self._queue.node
+        try:
+            body = node.codec.encode_value(message)
+            self._stored += 1
+            await self._queue.store(body, f"{node.name}.{node.incarnation}.{self._stored}")
+        except (NotEncodable, PayloadTooLarge, ApiError) as error:
+            self._refuse(message, error)
+
+    def _refuse(self, message: Any, error: ActorError) -> None:
+        """No attempt will succeed: it is the sender's error, and no failure of this queue."""
+        cell = self.context._cell
+        self.context.reply_later().fail(error)
+        log.warning("%s: %s", self._queue.address, error)
+        cell._dispatcher.counters.at_the_door += 1
+        cell._dispatcher.dead_letters.add(cell, message, DeadLetterReason.NOT_STORED)
+
+
+class Store:
+    """One durable queue, as one node has it: what stores, and what hands out to its consumers."""
+
+    def __init__(self, node: Nats, client: Client, name: str, replicas: int) -> None:
+        self.node = node
+        self.name = name
+        self.address = f"queue://{name}"
+        self._jetstream = JetStream(client)
+        self._replicas = replicas
+        self._stream = f"trouper-{node.cluster}-queue-{escape(name)}"
+        self._subject = f"trouper.{node.cluster}.durable.{escape(name)}"
+        self._made = self._has_consumer = False
+        self._changed = trio.Event()
+        self._held: dict[Delivered, None] = {}
+        """Those that a consumer has now."""
+
+    def ref(self) -> ActorRef:
+        """What the address stands for on this node."""
+        system = self.node.system
+        path = f"{PREFIX}{self.name}"
+        found = (system._root._children or {}).get(path)
+        return found if found is not None else system.spawn(DurableQueue, self, name=path)
+
+    # -- storing
+
+    async def store(self, body: bytes, identity: str) -> None:
+        """Have the engine store it: once, since it knows the identity. Until it is, or cancelled.
+
+        Raises:
+            PayloadTooLarge, ApiError: it never will be.
+        """
+        attempt = 0
+        while True:
+            try:
+                await self._make()
+                await self._jetstream.publish(self._subject, body, message_id=identity)
+            except (NatsError, trio.TooSlowError) as error:
+                if isinstance(error, PayloadTooLarge) or (
+                    isinstance(error, ApiError) and error.err_code == TOO_LARGE
+                ):
+                    raise
+                level = logging.WARNING if attempt == 3 else logging.DEBUG
+                log.log(level, "%s: not stored yet: %s", self.address, error)
+            else:
+                return
+            attempt += 1
+            chance = self.node.system.env.random("durable", self.name, attempt)
+            wait = min(RETRY_AT_MOST, 0.05 * 2.0 ** min(attempt, 10))
+            await trio.sleep(wait * chance.uniform(0.5, 1.0))
+
+    async def _make(self) -> None:
+        if self._made:
+            return
+        await self._jetstream.create_stream(
+            StreamConfig(
+                name=self._stream,
+                subjects=[self._subject],
+                retention="workqueue",
+                discard="new",
+                replicas=self._replicas,
+            )
+        )
+        self._made = True
+
+    # -- handing out
+
+    def changed(self) -> None:
+        """There may be room for another message at this node's consumers."""
+        changed, self._changed = self._changed, trio.Event()
+        changed.set()
+
+    async def run(self) -> None:
+        """Give messages to the consumers of this node; until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._say_that_it_takes_longer)
+            attempt = 0
+            while True:
+                changed = self._changed
+                free = self._free()
+                if free < 1:
+                    attempt = 0
+                    await changed.wait()
+                    continue
+                try:
+                    for each in await self._fetch(free):
+                        self._held[each] = None
+                        nursery.start_soon(self._handle, each)
+                    attempt = 0
+                except NatsError as error:
+                    # The engine is away; or somebody has deleted the stream.
+                    self._made = self._has_consumer = False
+                    log.debug("%s: no messages: %s", self.address, error)
+                    attempt += 1
+                    chance = self.node.system.env.random("durable", self.name, "fetch", attempt)
+                    wait = min(RETRY_AT_MOST, 0.05 * 2.0 ** min(attempt, 10))
+                    await trio.sleep(wait * chance.uniform(0.5, 1.0))
+
+    def _free(self) -> int:
+        return sum(self._prefetches()) - len(self._held)
+
+    def _prefetches(self) -> Iterable[int]:
+        for name, _, prefetch in self.node.system._queues.all_consumers():
+            if name == self.name:
+                yield prefetch
+
+    async def _fetch(self, free: int) -> list[Delivered]:
+        consumer = await self._consumer()
+        # One is waited for; of those behind it, what is there is taken with it.
+        found = await consumer.fetch(1, expires=FETCH_FOR, heartbeat=FETCH_FOR / 4)
+        if found and free > 1:
+            found += await consumer.fetch(free - 1, expires=0)
+        return found
+
+    async def _consumer(self) -> Consumer:
+        if not self._has_consumer:
+            await self._make()
+            config = ConsumerConfig(name=CONSUMER, ack_wait=ACK_WAIT, max_ack_pending=100_000)
+            await self._jetstream.create_consumer(self._stream, config)
+            self._has_consumer = True
+        return self._jetstream.consumer(self._stream, CONSUMER)
+
+    async def _handle(self, delivered: Delivered) -> None:
+        queue = self.node.system._queues.cell(self.name)
+        answer: Callable[[], None] = delivered.nak
+        try:
+            message = self._read(queue, delivered)
+            if message is not None:
+                await queue.ask(message[0], timeout=None)
+            await delivered.ack_sync()
+            answer = _nothing
+        except ActorFailed:
+            # After its deliveries here it is among the dead letters, with its failures.
+            answer = delivered.term
+        except ActorError as error:
+            log.debug("%s: %s is given out again: %s", self.address, delivered, error)
+        finally:
+            del self._held[delivered]
+            try:
+                answer()
+            except NatsError as error:
+                log.debug("%s: %s is given out again: %s", self.address, delivered, error)
+            self.changed()
+
+    def _read(self, queue: Cell, delivered: Delivered) -> tuple[Any] | None:
+        """The message; None: it is a dead letter."""
+        reason = DeadLetterReason.FAILED_TOO_OFTEN
+        message: Any = delivered.data
+        try:
+            message = self.node.codec.decode_value(delivered.data)
+            if delivered.position.deliveries <= DELIVERIES:
+                return (message,)
+        except DecodeError as error:
+            log.warning("%s: %s", self.address, error)
+            reason = DeadLetterReason.UNREADABLE
+        self.node.dispatcher.counters.at_the_door += 1
+        self.node.dispatcher.dead_letters.add(queue, message, reason)
+        return None
+
+    async def _say_that_it_takes_longer(self) -> None:
+        while True:
+            await trio.sleep(ACK_WAIT / 3)
+            for delivered in tuple(self._held):
+                try:
+                    delivered.in_progress()
+                except NatsError as error:
+                    log.debug("%s: %s", self.address, error)
+
+
+def _nothing() -> None:
+    """It is answered already."""
