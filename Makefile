@@ -72,6 +72,7 @@ bench: $(VENV)/$(READY) ## Measure against the limits, and write benchmarks/RESU
 soak: $(VENV)/$(READY) ## Messages and faults by the million, and processes killed: each message is accounted for
 	@$(BIN)/python -m benchmarks.soak
 	@$(BIN)/python -m benchmarks.soak_nodes
+	@TROUPER_EVERY_FRAME=1 $(BIN)/python -m pytest -q tests/contract/test_cut_at_every_frame.py
 	@$(BIN)/python -m benchmarks.soak_processes
 	@$(BIN)/python -m benchmarks.soak_connections
 

@@ -11,6 +11,11 @@ from actors.errors import InvalidAddress
 
 SCHEMES: Final = ("actor", "topic", "queue", "service")
 
+MOST: Final = 4_000
+"""Characters of an address: with what stands around it, it fits into every frame."""
+MOST_OF_NAME: Final = 1_000
+"""Characters of one name in it, or of a version."""
+
 # `~` marks the names that the runtime makes ("account~17"), so that no user's name meets one.
 _NAME: Final = re.compile(r"[\w.\-:@=+,]+")
 _VERSION: Final = re.compile(r"[\w\-+]+(\.[\w\-+]+)*")
@@ -21,11 +26,13 @@ def check_name(name: object, what: str = "name") -> str:
     """Return `name` if an address can hold it.
 
     Raises:
-        InvalidAddress: it is no str, is empty, is "." or "..", or has a character other than
-            letters, digits and ``_ . - : @ = + ,``.
+        InvalidAddress: it is no str, is empty, is "." or "..", has a character other than
+            letters, digits and ``_ . - : @ = + ,``, or more than MOST_OF_NAME of them.
     """
     if not isinstance(name, str):
         raise InvalidAddress(name, f"a {what} is a str, not {type(name).__name__}")
+    if len(name) > MOST_OF_NAME:
+        raise InvalidAddress(name, f"a {what} has at most {MOST_OF_NAME} characters")
     if not _NAME.fullmatch(name) or name in {".", ".."}:
         raise InvalidAddress(
             name, f"a {what} has only letters, digits and _ . - : @ = + , and at least one of them"
@@ -37,11 +44,14 @@ def check_version(version: object) -> str:
     """Return `version` if it is one of a service: "1.4.0", or a prefix of such, "1".
 
     Raises:
-        ValueError: it is no words joined by dots, of letters, digits and ``_ - +``.
+        ValueError: it is no words joined by dots, of letters, digits and ``_ - +``, or has more
+            than MOST_OF_NAME characters.
         TypeError: it is no str.
     """
     if not isinstance(version, str):
         raise TypeError(f"a version is a str, not {version!r}")
+    if len(version) > MOST_OF_NAME:
+        raise ValueError(f"a version has at most {MOST_OF_NAME} characters, not {len(version)}")
     if not _VERSION.fullmatch(version):
         raise ValueError(
             f"a version is words of letters, digits and _ - + joined by dots, as 1.4.0: {version!r}"
@@ -70,12 +80,15 @@ class Address:
         """Read an address.
 
         Raises:
-            InvalidAddress: it is not of one of the forms above, with what is wrong with it.
+            InvalidAddress: it is not of one of the forms above, or has more than MOST characters,
+                with what is wrong with it.
         """
         if isinstance(text, Address):
             return text
         if not isinstance(text, str):
             raise InvalidAddress(text, f"an address is a str, not {type(text).__name__}")
+        if len(text) > MOST:
+            raise InvalidAddress(text, f"an address has at most {MOST} characters, not {len(text)}")
         scheme, separator, rest = text.partition("://")
         if not separator or scheme not in SCHEMES:
             raise InvalidAddress(

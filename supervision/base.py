@@ -10,13 +10,16 @@ import math
 from collections import deque
 from typing import Any
 
-from actors import ActorRef, NodeDown
+import trio
+
+from actors import ActorRef, ActorStopped, NodeDown, NoNode
 from actors.ask import Ask
 from actors.cell import Cell
 from supervision.child import ChildSpec
 from supervision.due import Due
+from supervision.elsewhere import ChildWatcher
 from supervision.entry import Entry
-from supervision.errors import NoSuchChild
+from supervision.errors import ChildLost, NoSuchChild
 from supervision.restarting import Restarting
 from supervision.strategies import Strategy
 from supervision.views import (
@@ -176,11 +179,42 @@ class BaseSupervisor(Restarting):
         for name, spec in self._first_children().items():
             entry = self._entries[name] = Entry(name, spec)
             try:
-                await self._start_entry(entry, spec.start_within or math.inf)
+                await self._start_first(entry)
             except Exception as error:
                 error.add_note(f"raised by the start of {name!r}, a child of {self.context.ref}")
                 raise
         await self.started()
+
+    async def _start_first(self, entry: Entry) -> None:
+        """Start it for the first time: what it raises fails its supervisor's start.
+
+        But that its node is lost, or left, in the middle of it is no fault of the child: another
+        one is chosen then, as at a restart.
+
+        Raises:
+            TooManyRestarts: that happened too often.
+            Exception: as `_start_entry`.
+        """
+        timers = self._cell._dispatcher.timers
+        within = entry.spec.start_within
+        until = math.inf if within is None else timers.clock() + within
+        while True:
+            watcher = ChildWatcher(self._cell, entry.name)
+            try:
+                return await self._start_entry(entry, until - timers.clock(), watcher)
+            except NoNode as error:
+                # Was one asked, which refused it as it is being left?
+                if error.nodes or not watcher.has_watched or timers.clock() >= until:
+                    raise
+            except ActorStopped as error:
+                if entry.spec.on is None:
+                    raise
+                # Its end is told behind that its start has failed.
+                await watcher.ended.wait()
+                if not isinstance(watcher.reason, NodeDown):
+                    raise
+                lost = ChildLost(error.ref, watcher.reason.node, watcher.reason.why)
+                await trio.sleep(self._next_start(entry, lost, watcher.reason))
 
     def _first_children(self) -> dict[str, ChildSpec]:
         return {}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from actors import Terminated
+import trio
+
+from actors import ExitReason, Failure, NodeDown, Terminated
 from actors.failure import ChildEnded
 from actors.states import DRAINING, FAILED, RUNNING, STARTING
 
@@ -19,7 +21,10 @@ class ChildWatcher:
     failure of a child on its own node.
     """
 
-    __slots__ = ("_dispatcher", "_idle", "_name", "_rare", "_supervisor", "watching")
+    __slots__ = (
+        *("_dispatcher", "_idle", "_name", "_rare", "_supervisor"),
+        *("ended", "reason", "watching"),
+    )
 
     def __init__(self, supervisor: Cell, name: str) -> None:
         self._supervisor = supervisor
@@ -28,6 +33,14 @@ class ChildWatcher:
         self._idle = True
         self._rare = None
         self.watching: dict[Any, None] = {}
+        self.reason: ExitReason | Failure | NodeDown | None = None
+        """Why it has ended, once it has; `ended` says so to who waits for that."""
+        self.ended = trio.Event()
+
+    @property
+    def has_watched(self) -> bool:
+        """Whether there was somebody to watch."""
+        return bool(self.watching) or self.ended.is_set()
 
     def _rare_part(self) -> ChildWatcher:
         return self
@@ -37,6 +50,8 @@ class ChildWatcher:
 
     def tell(self, notice: Terminated) -> None:
         """The child has ended."""
+        self.reason = notice.reason
+        self.ended.set()
         cell = self._supervisor
         if cell._state in (STARTING, RUNNING, DRAINING, FAILED):
             cell._rare_part().signals.append(ChildEnded(self._name, notice.ref, notice.reason))

@@ -11,7 +11,17 @@ import logging
 from collections import deque
 from typing import ClassVar, Literal
 
-from actors import Actor, ActorRef, Escalate, ExitReason, Failure, NodeDown, NoNode, Resume, Stop
+from actors import (
+    Actor,
+    ActorRef,
+    Escalate,
+    ExitReason,
+    Failure,
+    NodeDown,
+    NoNode,
+    Resume,
+    Stop,
+)
 from actors.cell import Cell
 from actors.elsewhere import elsewhere
 from actors.failing import ask_parent, decide, failed
@@ -58,7 +68,9 @@ class Restarting(Actor):
     def _cell(self) -> Cell:
         return self.context._cell
 
-    async def _start_entry(self, entry: Entry, node_within: float = 0.0) -> None:
+    async def _start_entry(
+        self, entry: Entry, node_within: float = 0.0, watcher: ChildWatcher | None = None
+    ) -> None:
         """Start it. node_within: seconds for a node that takes it, if it lives on another one."""
         spec = entry.spec
         entry.kept_down = False
@@ -74,7 +86,7 @@ class Restarting(Actor):
             spec.terms,
             is_base=True,
             node_within=node_within,
-            watcher=ChildWatcher(self._cell, entry.name),
+            watcher=watcher or ChildWatcher(self._cell, entry.name),
         )
         entry.starts += 1
         entry.node_until = None
@@ -189,10 +201,7 @@ class Restarting(Actor):
         if isinstance(directive, Resume):
             directive = Restart()  # There is nobody left to go on.
         if isinstance(directive, Restart) and self._keeps(entry, Exit.FAILURE):
-            # A node that is lost is one failure, however many children it had.
-            is_counted = not any(reason is down for down in self._downs)
-            if is_counted and isinstance(reason, NodeDown):
-                self._downs.append(reason)
+            is_counted = self._is_new(reason if isinstance(reason, NodeDown) else None)
             await self._restart(entry, ref, failure, directive.after, is_counted=is_counted)
             return
         reports = self._cell._dispatcher.crash_reports
@@ -360,13 +369,30 @@ class Restarting(Actor):
         Raises:
             TooManyRestarts: it was the last attempt.
         """
+        self._due.add(self._behind(entry), self._next_start(entry, error))
+
+    def _next_start(self, entry: Entry, error: Exception, down: NodeDown | None = None) -> float:
+        """Its start has failed: seconds until the next attempt. down: the node that was lost.
+
+        Raises:
+            TooManyRestarts: it was the last attempt.
+        """
         now = self._cell._dispatcher.timers.clock()
-        if not self._intensity.admit(now):
+        if self._is_new(down) and not self._intensity.admit(now):
             intensity = self._intensity
             ref = self.context.system.at(f"{self.context.ref}/{entry.name}")
             raise TooManyRestarts(ref, intensity.max_restarts, intensity.within) from error
         log.error("%s: %r did not start", self.context.ref, entry.name, exc_info=error)
-        self._due.add(self._behind(entry), self._backoff(entry, error, now))
+        return self._backoff(entry, error, now)
+
+    def _is_new(self, down: NodeDown | None) -> bool:
+        """A node that is lost is one failure, however many children it had."""
+        if down is None:
+            return True
+        is_new = not any(down is known for known in self._downs)
+        if is_new:
+            self._downs.append(down)
+        return is_new
 
     def _behind(self, entry: Entry) -> list[Entry]:
         """It, and those that are due and begin after it."""

@@ -51,9 +51,9 @@ class Introducer:
         return self._secret is not None
 
     async def introduce(
-        self, connection: Frames, me: str, peer: str | None, *, called: bool
+        self, connection: Frames, me: str, peer: str | None, where: str, *, called: bool
     ) -> str | None:
-        """See `Endpoint.introduce`."""
+        """See `Endpoint.introduce`. where: what a peer without a name is called in the log."""
         role = Role.CALLED if called else Role.CALLER
         nonce = self.nonce(NONCE)
         introduction = Introduction(me, role, nonce, secret=self._secret, expected=peer)
@@ -80,12 +80,11 @@ class Introducer:
                 await connection.write(written)
             return result.name
         await connection.part(introduction.outgoing())
-        self._report(me, result, peer)
+        self._report(me, result, result.name or peer or f"somebody at {where}")
         raise Broken(result.text)
 
-    def _report(self, me: str, result: NotIntroduced, peer: str | None) -> None:
+    def _report(self, me: str, result: NotIntroduced, who: str) -> None:
         """Log a refusal; the same of the same peer again, which tries on and on, for debugging."""
-        who = result.name or peer or "somebody"
         told, self._said[who] = self._said.get(who), result.text
         if len(self._said) > 1_000:
             self._said.clear()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import socket
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -70,7 +71,9 @@ class SocketEndpoint(Endpoint):
     async def introduce(
         self, connection: Frames, me: str, peer: str | None, *, called: bool
     ) -> str | None:
-        return await self.introducer.introduce(connection, me, peer, called=called)
+        # Now: the place of a connection that has ended is not known any more.
+        where = _place_of(connection.stream, called)
+        return await self.introducer.introduce(connection, me, peer, where, called=called)
 
 
 class SocketNode(Node):
@@ -129,6 +132,20 @@ class SocketNode(Node):
             await super().detach()
         finally:
             self._socket_endpoint.close()
+
+
+def _place_of(stream: trio.abc.Stream, called: bool) -> str:
+    """Where the other end of a connection is. One that has called has another port each time."""
+    if isinstance(stream, trio.SSLStream):
+        stream = stream.transport_stream
+    assert isinstance(stream, trio.SocketStream)
+    try:
+        if stream.socket.family != socket.AF_UNIX:
+            host, port = stream.socket.getpeername()[:2]
+            return host if called else f"{host}:{port}"
+        return "a unix socket" if called else str(stream.socket.getpeername())
+    except OSError:
+        return "a connection that has ended"
 
 
 def listening(where: str, bind: Callable[[], Any]) -> Any:

@@ -51,7 +51,11 @@ class Elsewhere(Protocol):
         """A pattern has one subscription more (1), or one less (-1)."""
 
     def publish(self, ref: ActorRef, topic: str, message: object) -> tuple[int, int]:
-        """Send a publication to other nodes: how many have it, and how many refused it."""
+        """Send a publication to other nodes: how many have it, and how many refused it.
+
+        Raises:
+            NotEncodable: it cannot be sent, and was sent to none.
+        """
 
     async def send(self, ref: ActorRef, topic: str, message: object) -> int:
         """The same, waiting for room on the way to each; how many they are."""
@@ -150,13 +154,17 @@ class TopicRef(ActorRef):
 
         From one sender, each subscriber gets what is published to one topic in that order. A
         subscriber without room does not keep others from getting it.
+
+        Raises:
+            NotEncodable: another node has subscribers, and it cannot be sent there; nobody has it.
         """
         self._system._dispatcher.check_thread("publish")
-        here = self.publish_here(message)
         elsewhere = self._topics.elsewhere
         if elsewhere is None:
-            return here
+            return self.publish_here(message)
+        # First: once somebody here has it, it is too late to find that it cannot be sent.
         nodes, refused = elsewhere.publish(self, self._topic, message)
+        here = self.publish_here(message)
         return Published(here.matched + refused, here.queued, here.refused + refused, nodes)
 
     def publish_here(self, message: object) -> Published:
@@ -191,6 +199,9 @@ class TopicRef(ActorRef):
         """Publish, waiting for room at each subscriber in turn; the slowest one decides.
 
         If cancelled, those before the one that it waited for have the message.
+
+        Raises:
+            NotEncodable: as `publish`.
         """
         self._system._dispatcher.check_thread("send")
         subscribers = self._topics.subscribers(self._topic)

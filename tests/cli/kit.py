@@ -134,11 +134,15 @@ class Shell:
 
     def node(self, *args: str) -> subprocess.Popen[str]:
         """`trouper run ARGS`, when it has said that it is ready."""
+        return self.node_at(*args)[0]
+
+    def node_at(self, *args: str) -> tuple[subprocess.Popen[str], str]:
+        """The same, and its address, NAME@PLACE."""
         process = self.start("run", *args)
         assert process.stderr is not None
         line = process.stderr.readline()
         assert "ready" in line, line + process.communicate(timeout=20)[1]
-        return process
+        return process, line.split()[-1]
 
 
 def shells(folder: Path, repository: Path) -> Iterator[Shell]:

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +14,7 @@ import attrs
 import trio
 import trustme
 
-from actors import ActorSystem
+from actors import Actor, ActorSystem
 from tests.contract.proxy import Proxy
 from tests.transports.kit import Remote
 from transports import Limits, MemoryNetwork, Node, Tcp, Tls, Unix
@@ -53,15 +53,26 @@ class Network:
     nursery: trio.Nursery
     systems: dict[str, ActorSystem] = attrs.Factory(dict)
     proxies: dict[frozenset[str], Proxy] = attrs.Factory(dict)
+    change: Callable[[Proxy], object] = attrs.field(default=lambda proxy: None)
+    """What is done to each new proxy."""
     memory: MemoryNetwork = attrs.Factory(MemoryNetwork)
     made: int = 0
 
     @contextlib.asynccontextmanager
     async def node(
-        self, name: str, *peers: str, limits: Limits = LIMITS, incarnation: int | None = None
+        self,
+        name: str,
+        *peers: str,
+        limits: Limits = LIMITS,
+        incarnation: int | None = None,
+        spawnable: Sequence[type[Actor]] = (),
     ) -> AsyncIterator[ActorSystem]:
         """A system that calls these peers, which run already; it accounts for every message."""
-        options: dict[str, Any] = {"limits": limits, "incarnation": incarnation}
+        options: dict[str, Any] = {
+            "limits": limits,
+            "incarnation": incarnation,
+            "spawnable": spawnable,
+        }
         transport: Node
         if self.kind == "memory":
             transport = Node(self.memory.endpoint(name), peers=peers, **options)
@@ -125,7 +136,8 @@ class Network:
         # Little room on the way, so that a reader that is held up holds up the writer too.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
         listener.listen(16)
-        proxy = self.proxies[pair] = Proxy(connect)
+        proxy = self.proxies[pair] = Proxy(connect, is_tls=self.kind == "tls")
+        self.change(proxy)
         self.nursery.start_soon(proxy.run, trio.SocketListener(listener))
         return f"{peer}@{path}"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import enum
+import struct
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -12,7 +14,17 @@ from transports.wire.framing import HEADER
 
 AT_ONCE: Final = 1 << 14
 
+RECORD: Final = struct.Struct(">3xH")
+"""The head of a record of TLS: how many bytes follow it."""
+
 _ENDED = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
+
+
+class Direction(enum.Enum):
+    """Of what passes."""
+
+    FROM_CALLER = "from the caller"
+    TO_CALLER = "to the caller"
 
 
 class Connection:
@@ -31,16 +43,24 @@ class Proxy:
     Of all that passes:
 
     latency: seconds that each piece takes. split: every byte is a piece of its own. reorder: every
-    third DATA frame comes behind the one that follows it. cut_after: so many frames, of both
-    directions, pass; then the connection is cut, once. refuse: nobody is connected any more.
-    `connections` counts those that were made.
+    third DATA frame comes behind the one that follows it. cut_after: a direction and a number; the
+    connection is cut as soon as so many frames of that direction have passed (0: before the first
+    one), and so are the next ones, `cuts` in all. refuse: nobody is connected any more.
+    `connections` counts those that were made, `passed` the frames of the longest one, by direction.
+
+    is_tls: a frame is what TLS calls a record; what is in it nobody on the way can tell.
     """
 
-    def __init__(self, target: Callable[[], Awaitable[trio.SocketStream]]) -> None:
+    def __init__(
+        self, target: Callable[[], Awaitable[trio.SocketStream]], is_tls: bool = False
+    ) -> None:
         self.target = target
+        self.is_tls = is_tls
         self.latency = 0.0
-        self.split = self.reorder = self.refuse = False
-        self.cut_after: int | None = None
+        self.split = self.reorder = self.refuse = self.counts = False
+        self.cut_after: tuple[Direction, int] | None = None
+        self.cuts = 1
+        self.passed = dict.fromkeys(Direction, 0)
         self.connections = 0
         self.reordered = 0
         self._now: dict[Connection, None] = {}
@@ -88,15 +108,22 @@ class Proxy:
                 try:
                     with connection.scope:
                         async with trio.open_nursery() as nursery:
-                            nursery.start_soon(self._pump, connection, near, far)
-                            nursery.start_soon(self._pump, connection, far, near)
+                            for direction, source, sink in (
+                                (Direction.FROM_CALLER, near, far),
+                                (Direction.TO_CALLER, far, near),
+                            ):
+                                stream = _Frames(direction, self.is_tls)
+                                nursery.start_soon(self._pump, connection, source, sink, stream)
                 finally:
                     del self._now[connection]
 
     async def _pump(
-        self, connection: Connection, source: trio.SocketStream, sink: trio.SocketStream
+        self,
+        connection: Connection,
+        source: trio.SocketStream,
+        sink: trio.SocketStream,
+        stream: _Frames,
     ) -> None:
-        stream = _Frames()
         try:
             while True:
                 await connection.reads.wait()
@@ -122,21 +149,27 @@ class Proxy:
             for place in range(len(data)):
                 await sink.send_all(data[place : place + 1])
             return
-        if self.cut_after is None and not self.reorder and stream.is_empty:
+        if not self.counts and not self.reorder and stream.is_empty:
             await sink.send_all(data)
             return
         for frame in stream.split(data):
-            if self.cut_after is not None:
-                if not self.cut_after:
-                    self.cut_after = None
-                    connection.scope.cancel()
-                    await trio.lowlevel.checkpoint()
-                self.cut_after -= 1  # type: ignore[operator] # the scope was cancelled above
+            await self._cut_if(connection, stream)
             for each in self._ordered(stream, frame):
                 await sink.send_all(each)
+            stream.passed += 1
+            self.passed[stream.direction] = max(self.passed[stream.direction], stream.passed)
+            await self._cut_if(connection, stream)
+
+    async def _cut_if(self, connection: Connection, stream: _Frames) -> None:
+        if self.cut_after == (stream.direction, stream.passed):
+            self.cuts -= 1
+            if not self.cuts:
+                self.cut_after = None
+            connection.scope.cancel()
+            await trio.lowlevel.checkpoint()
 
     def _ordered(self, stream: _Frames, frame: bytes) -> list[bytes]:
-        is_data = frame[HEADER.size] == frames.DATA
+        is_data = not self.is_tls and frame[HEADER.size] == frames.DATA
         if stream.held:
             held, stream.held = stream.held, b""
             return [frame, held]
@@ -152,10 +185,13 @@ class Proxy:
 class _Frames:
     """One direction of a connection, as frames; `held` waits for the one behind it."""
 
-    def __init__(self) -> None:
-        self._rest = b""
+    def __init__(self, direction: Direction, is_tls: bool) -> None:
+        self.direction = direction
+        self.passed = 0
         self.held = b""
         self.data = 0
+        self._head = RECORD if is_tls else HEADER
+        self._rest = b""
 
     @property
     def is_empty(self) -> bool:
@@ -164,8 +200,8 @@ class _Frames:
     def split(self, data: bytes) -> list[bytes]:
         data = self._rest + data
         found = []
-        while len(data) >= HEADER.size:
-            end = HEADER.size + HEADER.unpack_from(data)[0]
+        while len(data) >= self._head.size:
+            end = self._head.size + self._head.unpack_from(data)[0]
             if end > len(data):
                 break
             found.append(data[:end])

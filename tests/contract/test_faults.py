@@ -65,21 +65,6 @@ async def test_frames_out_of_order_are_put_in_order(kind: str, tmp_path: Path) -
         assert proxy.connections == 1
 
 
-async def test_a_connection_may_break_at_any_frame(kind: str, tmp_path: Path) -> None:
-    if kind == "tls":
-        pytest.skip("nobody on the way can tell its frames apart")
-    async with cluster(kind, tmp_path, "a", "b") as (net, (a, b)):
-        proxy = net.proxy("a", "b")
-        there, here = a.at("actor://b/actor"), b.at("actor://a/actor")
-        # The introduction, the handshake, and as many frames behind them.
-        for frame in range(12):
-            proxy.cut_after = frame
-            proxy.cut()
-            await exchange(there, here, 3 * frame, 3)
-            assert proxy.cut_after is None
-        assert proxy.connections > 12
-
-
 @pytest.mark.parametrize("writes", ["swallowed", "stuck"])
 async def test_a_half_open_connection_is_found_and_replaced(
     kind: str, tmp_path: Path, writes: str
@@ -144,7 +129,7 @@ async def test_who_was_taken_for_dead_and_wakes_up_disturbs_nobody(
                 before = asleep.connections
                 asleep.refuse = False
                 old.at("actor://b/actor").tell(Do("note", 7))
-                while asleep.connections < before + 3:
+                while asleep.connections < before + 1:
                     await trio.sleep(0.01)
                 assert net.proxy("a", "b").connections == 1
                 assert await ref.ask(Get()) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -71,6 +72,40 @@ class Hand(Actor):
             case "folder":
                 return message.value
         return None
+
+
+@message(name="faults.Note")
+class Note(Request[int]):
+    """Ask a Journal to write a number down, and to tell that it has."""
+
+    number: int
+
+
+@message(name="faults.Noted")
+class Noted:
+    """What a Journal tells: which process has written down which number."""
+
+    pid: int
+    number: int
+
+
+class Journal(Actor):
+    """Writes numbers down, each after a while, in a file that all processes share."""
+
+    def __init__(self, path: str, listener: ActorRef) -> None:
+        self.path = path
+        self.listener = listener
+
+    async def receive(self, message: Note | Do) -> int:
+        if isinstance(message, Do):
+            # From now on it does what a process does that knows nothing of how long it stood still.
+            signal.signal(signal.SIGCONT, signal.SIG_DFL)
+            return os.getpid()
+        await trio.sleep(0.05)
+        with open(self.path, "a") as file:
+            file.write(f"{os.getpid()} {message.number}\n")
+        self.listener.tell(Noted(os.getpid(), message.number))
+        return message.number
 
 
 SLEEP = "import time; time.sleep(600)"

@@ -100,7 +100,7 @@ async def test_a_version_that_is_not_spoken_is_refused_in_words() -> None:
             while data := await stream.receive_some():
                 said += decoder.feed(bytes(data))
         assert [frame[0] for frame in said] == [9, 3]
-        assert said[1][2:] == b"version 9 of the protocol, 1 is spoken here"
+        assert said[1][2:] == b"mallory speaks version 9 of the protocol, a version 1"
 
 
 BURST = 100

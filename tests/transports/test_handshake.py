@@ -121,7 +121,7 @@ def test_the_hello_goes_first_and_the_welcome_after_the_peers_hello() -> None:
             attrs.evolve(NEAR, peer_incarnation=9, peer_session=3),
             {},
             FAR,
-            Reason.FENCED,
+            Reason.SESSION_OVER,
             "session 1 is over: 3 came after it",
         ),
         (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from tests.actors.kit import Doer
 from tests.transports.kit import Do, Get, Remote, Through, Wires, cluster
 from transports import MemoryNetwork, NotEncodable
 from transports.errors import RemoteFailure
+from transports.nodes.inspector import report_node
 from transports.nodes.node import Limits, Node
 
 
@@ -317,6 +319,60 @@ async def test_a_former_incarnation_is_refused_also_after_the_next_one_was_given
                 # It is given up, and then heard of again.
                 await trio.sleep(30)
             wires.heal("a", "b")
+
+
+async def test_a_fenced_node_says_so_once_and_calls_no_more(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, "transports")
+    wires = Wires()
+    async with ActorSystem("a", transport=Node(wires.endpoint("a"))):
+        node = Node(wires.endpoint("b"), peers=["a"], incarnation=2)
+        async with ActorSystem("b", transport=node):
+            await node.reached("a")
+        former = Node(wires.endpoint("b"), peers=["a"], incarnation=1)
+        async with ActorSystem("b", transport=former) as b:
+            await trio.sleep(5)
+            made = wires.connections
+            (told,) = [each for each in caplog.records if "fenced" in each.getMessage()]
+            assert "incarnation 1 is over: 3 is the least" in told.getMessage()
+            assert "start it again" in told.getMessage()
+            (peer,) = report_node(b, ready=True).peers
+            assert (peer.name, peer.state.partition(":")[0]) == ("a", "fenced")
+            await trio.sleep(300)
+            assert wires.connections == made
+            assert len([each for each in caplog.records if "fenced" in each.getMessage()]) == 1
+        newest = Node(wires.endpoint("b"), peers=["a"], incarnation=3)
+        async with ActorSystem("b", transport=newest):
+            await newest.reached("a")
+
+
+async def test_a_fenced_node_is_taken_again_by_a_peer_that_calls_and_remembers_nothing(
+    autojump_clock: MockClock,
+) -> None:
+    wires = Wires()
+    forgets = trio.Event()
+
+    async def remembering() -> None:
+        async with ActorSystem("a", transport=Node(wires.endpoint("a"))):
+            await forgets.wait()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(remembering)
+        node = Node(wires.endpoint("b"), peers=["a"], incarnation=2)
+        async with ActorSystem("b", transport=node):
+            await node.reached("a")
+        former = Node(wires.endpoint("b"), peers=["a"], incarnation=1)
+        async with ActorSystem("b", transport=former):
+            await trio.sleep(5)
+            link = next(former.links())
+            assert link.fenced
+            forgets.set()
+            await trio.sleep(5)
+            again = Node(wires.endpoint("a"), peers=["b"])
+            async with ActorSystem("a", transport=again):
+                await again.reached("b")
+                assert (link.fenced, link.state()) == (False, "connected")
 
 
 async def test_a_circle_of_asks_through_nodes_fails_at_once(autojump_clock: MockClock) -> None:

@@ -21,6 +21,7 @@ from actors import (
     SystemClosed,
 )
 from tests.transports.kit import Do, Get, Remote, Wires, cluster
+from transports.errors import NotEncodable
 from transports.nodes.node import Limits, Node
 
 
@@ -63,6 +64,31 @@ async def test_a_publication_whose_last_subscriber_has_just_gone_is_a_dead_lette
         assert (str(letter.ref), letter.message) == ("topic://x", Do("note", 1))
         assert letter.reason is DeadLetterReason.NO_SUBSCRIBER
         assert a.ledger.delivered == b.ledger.dead == 1
+
+
+async def test_what_cannot_be_published_to_another_node_is_published_nowhere(
+    autojump_clock: MockClock,
+) -> None:
+    async with cluster("a", "b") as (a, b):
+        here, there = a.spawn(Remote), b.spawn(Remote)
+        a.subscribe("topic://x", here)
+        topic: Any = a.at("topic://x")
+        # Nobody elsewhere wants it, so that it could not be sent is no matter.
+        assert topic.publish([object()]).matched == 1
+        b.subscribe("topic://x", there)
+        await trio.sleep(1)
+        handled = a.ledger.handled
+        with pytest.raises(NotEncodable):
+            topic.publish([object()])
+        with pytest.raises(NotEncodable):
+            await topic.send([object()])
+        with pytest.raises(NotEncodable):
+            topic.tell([object()])
+        await trio.sleep(1)
+        assert (a.ledger.handled, a.ledger.dead, a.ledger.queued) == (handled, 0, 0)
+        assert topic.publish(Do("note", 2)).nodes == 1
+        await trio.sleep(1)
+        assert await there.ask(Get()) == [2]
 
 
 async def test_a_subscription_ends_with_its_actor_and_with_its_node(

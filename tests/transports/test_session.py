@@ -7,6 +7,7 @@ from math import inf
 from typing import Any
 
 import attrs
+import msgspec
 import pytest
 
 from transports.errors import DecodeError, WindowFull, WrongState
@@ -677,8 +678,8 @@ def test_what_is_not_accepted_is_bounded_in_bytes_too() -> None:
     near = Session(100, window_bytes=10)
     near.connected(Agreed(attrs.evolve(FAR, window=100, window_bytes=10), False, 0), 0.0)
     # The one that passes the window is sent still; so one that is larger than it can be.
-    near.send(b"x" * 9)
-    near.send(b"y" * 50)
+    near.send(msgspec.msgpack.encode("x" * 8))
+    near.send(msgspec.msgpack.encode("y" * 48))
     assert not near.has_credit
     with pytest.raises(WindowFull):
         near.send(b"z")
@@ -724,15 +725,19 @@ def test_the_bytes_of_a_batch_are_given_back_message_by_message_where_they_are_r
     assert delivery.size == 2
 
 
-def test_the_bytes_of_a_batch_are_given_back_where_it_was_sent_when_all_of_it_is_accepted() -> None:
+def test_the_bytes_of_a_batch_are_given_back_message_by_message_where_it_was_sent() -> None:
+    # (One that waits for room for long is not to hold the bytes of 255 others.)
     near = Session(100, window_bytes=4)
     near.connected(Agreed(attrs.evolve(FAR, window=100, window_bytes=4), False, 0), 0.0)
     near.send(b"\xa2ab")
     near.send(b"\x01")
     assert (near.credit, near.credit_bytes) == (0, 0)
     near.outgoing(0.0)
-    near.received(ack(2, 1), 0.0)
-    assert near.credit == 0
+    near.received(ack(2, 0, (2, 2)), 0.0)
+    assert (near.credit, near.credit_bytes) == (99, 1)
+    near.disconnected()
+    near.connected(Agreed(attrs.evolve(FAR, window=100, window_bytes=4), True, 2), 0.0)
+    assert near.outgoing(0.0) == []
     near.received(ack(2, 2), 0.0)
     assert (near.credit, near.credit_bytes) == (100, 4)
     assert near.send_run([b"1", b"2"]) == 3

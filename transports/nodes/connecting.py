@@ -77,7 +77,9 @@ class Connections:
         while peer in self._peers:
             link = self._links.get(peer)
             changed = trio.Event() if link is None else link.changed
-            if link is not None and link.is_busy():
+            if node.leaving and (link is None or not link.says_goodbye):
+                return
+            if link is not None and (link.is_busy() or link.fenced):
                 await changed.wait()
                 attempt = 0 if link.is_up() else attempt
                 continue
@@ -86,7 +88,7 @@ class Connections:
             wait += 0.5 if link is not None and peer.calls and link.peer < node.name else 0.0
             with trio.move_on_after(wait * chance.uniform(0.5, 1.0)):
                 await changed.wait()
-            if peer not in self._peers or (link is not None and link.is_busy()):
+            if peer not in self._peers or (link is not None and (link.is_busy() or link.fenced)):
                 continue
             attempt += 1
             if not await self._call(peer):
@@ -111,6 +113,10 @@ class Connections:
                     name = await self._introduce(connection, peer.name, called=False)
                 except Ourselves:
                     return False
+                except Broken as error:
+                    if (called := self._links.get(peer)) is not None:
+                        called.trouble = str(error)
+                    raise
             if name is None:
                 return True
             link = self._links[peer] = node.make_link(name)
@@ -138,7 +144,7 @@ class Connections:
                     greeted = await self._greet(connection)
                 finally:
                     self._strangers.pop(scope, None)
-            if greeted is not None and not self._node.leaving:
+            if greeted is not None:
                 await self._answer(connection, *greeted)
 
     async def _greet(self, connection: Frames) -> tuple[str, list[bytes]]:
@@ -157,6 +163,8 @@ class Connections:
     async def _answer(self, connection: Frames, peer: str, read: list[bytes]) -> None:
         node = self._node
         if peer == node.name:
+            return
+        if node.leaving and not node.says_goodbye_to(peer):
             return
         link = node.make_link(peer)
         if link.is_busy() and not link.up and node.name < peer and self.calls(link):

@@ -8,6 +8,7 @@ by as long as a frame takes.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from actors import ActorError, ActorRef, DeadLetterReason
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("transports")
 
 PATTERNS_AT_ONCE: Final = 1_000
+CHARACTERS_AT_ONCE: Final = 10_000
+"""Of patterns in one frame: that fits into the smallest, and one pattern more."""
 MOST: Final = 1_000_000
 """Subscriptions, instances and consumers that one peer may tell of."""
 
@@ -82,9 +85,8 @@ class Directory:
         classes = self._node.spawnable.classes
         if classes:
             say(envelope.Spawnable(classes))
-        patterns = [".".join(words) for words in self._mine]
-        for start in range(0, len(patterns), PATTERNS_AT_ONCE):
-            say(envelope.Subscribed(tuple(patterns[start : start + PATTERNS_AT_ONCE]), True))
+        for patterns in batched([".".join(words) for words in self._mine]):
+            say(envelope.Subscribed(patterns, True))
         system = self._node.system
         for name, instances in system._services.all():
             for instance in instances:
@@ -207,3 +209,17 @@ class Directory:
             reason = DeadLetterReason.SUBSCRIBER_FULL
             self._node.dispatcher.dead_letters.add(ref, message, reason)
         return sent, refused
+
+
+def batched(patterns: Iterable[str]) -> Iterator[tuple[str, ...]]:
+    """The patterns, as many at a time as are told in one frame."""
+    batch: list[str] = []
+    size = 0
+    for pattern in patterns:
+        batch.append(pattern)
+        size += len(pattern)
+        if size >= CHARACTERS_AT_ONCE or len(batch) >= PATTERNS_AT_ONCE:
+            yield tuple(batch)
+            batch, size = [], 0
+    if batch:
+        yield tuple(batch)

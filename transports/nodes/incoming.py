@@ -46,6 +46,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("transports")
 
 
+MOST_OF_CHAIN: Final = 16_000
+"""Characters of the addresses in one frame: it fits into the smallest."""
+
 _REASONS: Final = {reason.value: reason for reason in (ExitReason.SHUTDOWN, ExitReason.KILLED)}
 
 
@@ -414,6 +417,8 @@ class Incoming:
                 self._refuse(number, "timeout", error.where)
             case AskCycle():
                 chain = tuple(str(ref) for ref in error.chain)
+                if sum(map(len, chain)) > MOST_OF_CHAIN:
+                    chain = ()
                 self._refuse(number, "cycle", str(error), chain=chain)
             case NotAskable() | NotStreamable():
                 self._refuse(number, "not askable", str(error))

@@ -22,7 +22,10 @@ SERVICE: Final = "service://trouper.inspector"
 
 @message(name="trouper.PeerReport")
 class PeerReport:
-    """A node that another one is connected with, or was: its name, and the state of its session."""
+    """A node that another one is connected with, or was: its name, and the state of its session.
+
+    (Or, if it has fenced this node: that, and what to do about it.)
+    """
 
     name: str
     state: str
@@ -131,7 +134,7 @@ def report_node(system: ActorSystem, *, ready: bool) -> NodeReport:
         ledger.queued,
         ledger.restarts,
         ledger.missing,
-        tuple(PeerReport(link.peer, link.session.state.value) for link in links),
+        tuple(PeerReport(link.peer, link.state()) for link in links),
     )
 
 

@@ -14,6 +14,7 @@ from transports.connection import Broken, Frames
 from transports.errors import DecodeError
 from transports.nodes.outgoing import Outgoing
 from transports.wire import frames
+from transports.wire.frames import Reason
 from transports.wire.handshake import Agreed, Handshake, Refused
 from transports.wire.session import Session, State
 
@@ -25,11 +26,16 @@ log = logging.getLogger("transports")
 Work = Callable[[Frames, trio.CancelScope], Awaitable[None]]
 
 
+class Fenced(Broken):
+    """The peer has talked to a later incarnation of this node, and never will to this one."""
+
+
 class Link:
     """This node's side of one pair of nodes.
 
     Attributes: `peer` (its name), `session`, `outgoing`, `incoming` (of the session of now), `up`
-    (whether there is a connection).
+    (whether there is a connection), `trouble` (why the last call came to nothing, if the peer was
+    there), `fenced` (the peer has refused this incarnation: not called).
     """
 
     def __init__(self, node: Node, peer: str, session: Session) -> None:
@@ -48,7 +54,9 @@ class Link:
         self.incoming = node.new_incoming(peer, session, self.outgoing)
         self.up = False
         self.changed = trio.Event()
+        self.trouble = ""
         self.fence = 0
+        self.fenced = False
         self.down_since = node.dispatcher.timers.clock()
         self._wakes: trio.Event | None = None
         self._reading = False
@@ -103,9 +111,30 @@ class Link:
         """Whether a connection is used or made."""
         return self._scope is not None
 
+    def state(self) -> str:
+        """Where its session is, or what is to be done about it; for a person."""
+        if self.fenced:
+            return "fenced: a later incarnation of this node was there; start it again to return"
+        return self.session.state.value
+
     def is_up(self) -> bool:
         """Whether there is a connection now."""
         return self.up
+
+    @property
+    def has_to_say_goodbye(self) -> bool:
+        """Whether this node can be left only when the peer has heard more of it.
+
+        If there is no connection at the moment, a goodbye alone is not worth the wait.
+        """
+        if self.session.state is State.DISCONNECTED:
+            return self.outgoing.is_owed
+        return self.session.state is State.CONNECTED
+
+    @property
+    def says_goodbye(self) -> bool:
+        """Whether the peer has still to hear that this node is left."""
+        return self.outgoing.is_leaving and self.session.state is not State.CLOSED
 
     def cut(self) -> None:
         """Give up the connection of now, if there is one; the session stays."""
@@ -136,6 +165,8 @@ class Link:
                     raise Broken("the peer was given up within the handshake")
                 self._begin(agreed)
                 await self._carry(connection, scope)
+            except Fenced as error:
+                self._is_fenced(error)
             except (Broken, DecodeError) as error:
                 level = logging.WARNING if isinstance(error, DecodeError) else logging.DEBUG
                 log.log(level, "%s: connection with %s: %s", self.node.name, self.peer, error)
@@ -147,6 +178,17 @@ class Link:
     def _objection(self, hello: bytes) -> frames.Refuse | None:
         me = self.session.describe(self.node.name, self.node.incarnation)
         return Handshake(me, fence=self.fence).objection(hello)
+
+    def _is_fenced(self, error: Fenced) -> None:
+        """Say so once; the peer, if it calls, may say so again."""
+        if not self.fenced:
+            self.fenced = True
+            log.warning(
+                "%s: node %s has fenced this node, and is not called any more: %s. Another process "
+                "of this name was started later, or this machine's clock was set back. To return, "
+                "leave this system and start it again, with an incarnation that is later",
+                *(self.node.name, self.peer, error),
+            )
 
     def _check_current(self, scope: trio.CancelScope) -> None:
         """Nothing that waited may act for a connection that another one has replaced meanwhile.
@@ -177,7 +219,14 @@ class Link:
                 if isinstance(handshake.result, Agreed):
                     return handshake.result
                 if isinstance(handshake.result, Refused):
-                    raise Broken(f"refused: {handshake.result.text}")
+                    refused = handshake.result
+                    if refused.by_peer and refused.reason is Reason.FENCED:
+                        if self.node.leaving:
+                            # The peer has heard our goodbye; its own was lost with the connection.
+                            session.lost()
+                        else:
+                            raise Fenced(refused.text)
+                    raise Broken(f"refused: {refused.text}")
                 payloads = iter(await connection.read())
                 self._take(handshake, payloads)
                 connection.unread(list(payloads))
@@ -198,6 +247,9 @@ class Link:
         now = self.node.dispatcher.timers.clock()
         self.session.connected(agreed, now)
         self.up = True
+        self.trouble = ""
+        # It has called, and remembers the later incarnation no more.
+        self.fenced = False
         self.change()
         if is_new:
             self.node.directory.tell_all(self)
@@ -314,8 +366,10 @@ class Link:
         level = logging.DEBUG if old.peer is None else logging.INFO
         log.log(level, "%s: node %s is lost: %s", self.node.name, self.peer, why)
         if old.peer is not None:
-            # The new session remembers nobody: but what came before this one is over.
-            self.fence = max(self.fence, old.peer.incarnation)
+            # The new session remembers nobody: but what came before this one is over. And who has
+            # said goodbye is over itself.
+            has_left = old.state is State.CLOSED
+            self.fence = max(self.fence, old.peer.incarnation + has_left)
         old.lost()
         self.session = old.renewed() if renew else self.node.new_session(old.number + 1)
         self.incoming.lost()
@@ -342,6 +396,7 @@ class Link:
             if clock() >= at and not self.is_up():
                 ends = not self.is_busy() and self.node.forget(self)
                 why = f"it was out of reach for {self.node.limits.lost_after:g} s"
+                why += f": {self.trouble}" if self.trouble else ""
                 self.lose(why, for_good=ends)
                 if ends:
                     # Who waits for this link is to wait for the next one.

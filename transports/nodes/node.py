@@ -185,13 +185,13 @@ class Node:
 
     async def _say_goodbye(self) -> None:
         # A peer may be forgotten, and another one call, meanwhile.
-        links = tuple(self._links.values())
+        saying = [(link, link.session) for link in self._links.values() if link.has_to_say_goodbye]
         with trio.move_on_after(self.limits.leave_within):
-            for link in links:
-                if link.up and link.session.state is State.CONNECTED:
-                    link.outgoing.leave()
-            for link in links:
-                while link.up and link.session.state is not State.CLOSED:
+            for link, _ in saying:
+                link.outgoing.leave()
+            for link, session in saying:
+                # The connection may break in the middle of it: the next one goes on with it.
+                while link.session is session and session.state is not State.CLOSED:
                     await link.changed.wait()
 
     def _let_go(self) -> None:
@@ -290,6 +290,10 @@ class Node:
     def new_incoming(self, peer: str, session: Session, outgoing: Outgoing) -> Incoming:
         """The receiving side of a link, for one session."""
         return Incoming(self, peer, session, outgoing)
+
+    def says_goodbye_to(self, peer: str) -> bool:
+        """Whether this node is being left, and a peer has still to hear so."""
+        return peer in self._links and self._links[peer].says_goodbye
 
     async def reached(self, peer: str) -> None:
         """Wait until there is a connection with a peer, and this node knows what that one has.

@@ -7,6 +7,7 @@ unbounded, and a slow receiver slows those who send to it, and not the others.
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
@@ -23,6 +24,7 @@ from actors import (
     NotAskable,
     NotStreamable,
 )
+from actors.address import MOST as MOST_OF_ADDRESS
 from actors.ask import Ask
 from actors.messages import reply_type
 from actors.sinks import END
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
     from transports.nodes.node import Node
     from transports.nodes.remote_ref import RemoteRef
     from transports.wire.session import Session
+
+log = logging.getLogger("transports")
 
 AT_ONCE: Final = 256
 """Messages that are written without waiting for more."""
@@ -202,6 +206,8 @@ class Outgoing:
         self._numbers[ask] = number
         ask.where = self._where
         asker = "" if ask.asker is None else str(ask.asker)
+        if len(asker) > MOST_OF_ADDRESS:
+            asker = ""  # So deep in a tree that no address leads there.
         asked: envelope.Envelope
         channel: object = ask.waits
         if isinstance(channel, Channel):
@@ -253,6 +259,10 @@ class Outgoing:
             return
         self.commit()
         payload = envelope.encode(message)
+        if len(payload) > self.session.max_payload:
+            # What is bounded by nobody: many long names, where frames are small.
+            log.error("to node %s: %r is too long for a frame", self.peer, type(message).__name__)
+            return
         if in_order and self._queue:
             self._queue.append((payload, None))
             return
@@ -281,6 +291,16 @@ class Outgoing:
         self._sent[number] = sent
         if sent.ask is not None:
             self._sequences[sent.ask] = number
+
+    @property
+    def is_owed(self) -> bool:
+        """Whether the peer has not accepted something yet."""
+        return bool(self._queue or self._run or self.session.unacknowledged)
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether it says goodbye."""
+        return self._leaving
 
     def leave(self) -> None:
         """Say goodbye once the last message has been handed to the session."""

@@ -65,6 +65,7 @@ class Reason(enum.IntEnum):
     FRAME_SIZE = 7
     SECRET = 8
     CERTIFICATE = 9
+    SESSION_OVER = 10
 
 
 @attrs.frozen

@@ -187,7 +187,8 @@ class Handshake:
             least = self._fence
             return Reason.FENCED, f"incarnation {peer.incarnation} is over: {least} is the least"
         if peer.incarnation == me.peer_incarnation and peer.session < me.peer_session:
-            return Reason.FENCED, f"session {peer.session} is over: {me.peer_session} came after it"
+            came = me.peer_session
+            return Reason.SESSION_OVER, f"session {peer.session} is over: {came} came after it"
         if peer.max_frame < me.max_frame:
             return (
                 Reason.FRAME_SIZE,

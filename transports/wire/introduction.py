@@ -10,6 +10,7 @@ came from (the role).
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import hmac
 import struct
@@ -83,6 +84,7 @@ class Introduction:
 
     me: this node's name. role: whether it has called, or was called. nonce: NONCE bytes, never
     used before. secret: None if none is shared. expected: the name that the peer must have.
+    version: of the protocol; the peer must speak the same.
 
     Raises:
         ValueError: a name, the nonce, the length of the secret.
@@ -96,6 +98,7 @@ class Introduction:
         *,
         secret: bytes | None = None,
         expected: str | None = None,
+        version: int = VERSION,
     ) -> None:
         check_name(me, "node")
         if len(me.encode()) > 255:
@@ -107,8 +110,9 @@ class Introduction:
         self._role = role
         self._secret = secret
         self._expected = expected
+        self._version = version
         name = me.encode()
-        head = _HEAD.pack(INTRODUCE, MAGIC, VERSION, secret is not None, nonce, len(name))
+        head = _HEAD.pack(INTRODUCE, MAGIC, version, secret is not None, nonce, len(name))
         self._mine = head + name
         self._theirs = b""
         self._peer: str | None = None
@@ -173,10 +177,12 @@ class Introduction:
         magic, version = prefix(frame)
         if magic != MAGIC:
             return self.refuse(Reason.MAGIC, "this is no link of Trouper")
-        if version != VERSION:
-            return self.refuse(
-                Reason.VERSION, f"version {version} of the protocol, {VERSION} is spoken here"
-            )
+        if version != self._version:
+            # What follows may be anything; mostly it is a name still, which helps to find the node.
+            with contextlib.suppress(DecodeError):
+                self._peer, _ = decode_introduce(frame)
+            theirs = f"{self._peer or 'the peer'} speaks version {version} of the protocol"
+            return self.refuse(Reason.VERSION, f"{theirs}, {self._me} version {self._version}")
         self._peer, wants_proof = decode_introduce(frame)
         self._theirs = frame
         objection = self._objection(self._peer, wants_proof)

@@ -47,9 +47,7 @@ class Outbound:
         self._run_charged = False
         self._run_size = 0
         self.charged = 0
-        # Those of a batch are given back when all of it is accepted.
         self.charged_bytes = 0
-        self._left: dict[int, int] = {}
         self._acknowledged: list[int] = []
         self._written = 0
         self._next = 1
@@ -206,35 +204,44 @@ class Outbound:
     def _free(self, numbers: Iterable[int]) -> None:
         pop, append = self._frames.pop, self._acknowledged.append
         of: bytes | None = None
-        count = 0
+        taken: list[int] = []
         for number in numbers:
             frame = pop(number, None)
             # An ACK repeats what those before it have said.
             if frame is not None:
                 append(number)
                 if frame is of:
-                    count += 1
+                    taken.append(number)
                     continue
                 if of is not None:
-                    self._give_back(of, count)
-                of, count = frame, 1
+                    self._give_back(of, taken)
+                of, taken = frame, [number]
         if of is not None:
-            self._give_back(of, count)
+            self._give_back(of, taken)
 
-    def _give_back(self, frame: bytes, count: int) -> None:
-        """So many messages of a frame were accepted."""
-        if not frame[1]:
-            return
-        self.charged -= count
-        if frame[0] == BATCH:
-            last = last_of(frame)
-            left = self._left.pop(last, count_of(frame)) - count
-            if left:
-                self._left[last] = left
-                return
-            self.charged_bytes -= len(frame) - BATCH_HEADER.size
+    def _give_back(self, frame: bytes, taken: list[int]) -> None:
+        """These messages of a frame were accepted, and no longer count."""
+        charged = frame[1] == 1
+        if frame[0] != BATCH:
+            size = len(frame) - DATA_HEADER.size
+        elif count_of(frame) == len(taken):
+            size = len(frame) - BATCH_HEADER.size
         else:
-            self.charged_bytes -= len(frame) - DATA_HEADER.size
+            # The others may wait for room for long: each is kept, and counts, for itself.
+            size = self._take_apart(frame)
+        if charged:
+            self.charged -= len(taken)
+            self.charged_bytes -= size
+
+    def _take_apart(self, batch: bytes) -> int:
+        """Keep what is left of a BATCH as a DATA each; the bytes of what is not."""
+        size = 0
+        for number, payload in enumerate(payloads_of(batch), first_of(batch)):
+            if number in self._frames:
+                self._frames[number] = DATA_HEADER.pack(DATA, batch[1], number) + payload
+            else:
+                size += len(payload)
+        return size
 
     def acknowledged(self) -> list[int]:
         """The sequences accepted since the last call, in the order in which the peer said so."""
@@ -250,7 +257,7 @@ class Outbound:
         for number, frame in self._frames.items():
             if frame is not of:
                 of = frame
-                payloads = Delivery(0, frame[HEADER_SIZE:], True, count_of(frame)).payloads()
+                payloads = payloads_of(frame)
             left.append((number, payloads[number - last_of(frame) - 1], frame[1] == 1))
         self._frames.clear()
         return left
@@ -261,6 +268,16 @@ def count_of(frame: bytes) -> int:
     return int.from_bytes(frame[11:13]) if frame[0] == BATCH else 1
 
 
+def first_of(frame: bytes) -> int:
+    """The first sequence of a DATA or BATCH that was made here."""
+    return int.from_bytes(frame[2:10])
+
+
 def last_of(frame: bytes) -> int:
     """The last sequence of a DATA or BATCH that was made here."""
-    return int.from_bytes(frame[2:10]) + count_of(frame) - 1
+    return first_of(frame) + count_of(frame) - 1
+
+
+def payloads_of(frame: bytes) -> list[bytes]:
+    """The messages in a DATA or BATCH that was made here."""
+    return Delivery(0, frame[HEADER_SIZE:], True, count_of(frame)).payloads()

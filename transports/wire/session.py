@@ -128,7 +128,8 @@ class Session:
         self.window = window
         self.window_bytes = window_bytes
         self._max_frame = max_frame
-        self._max_payload = max_frame - DATA_HEADER.size
+        self.max_payload = max_frame - DATA_HEADER.size
+        """Bytes of the largest message."""
         self._resend_after = resend_after
         self._resend_at_most = resend_at_most
         self._heartbeat = heartbeat
@@ -313,7 +314,7 @@ class Session:
         """
         if not self.may_send:
             raise WrongState("closing" if self._takes else self._state.value, Event.SEND.value)
-        if len(payload) > self._max_payload:
+        if len(payload) > self.max_payload:
             raise ValueError(f"{len(payload)} bytes do not fit into a frame of {self._max_frame}")
         return self._out.send(payload, charged)
 

@@ -17,6 +17,7 @@ from supervision.processes.worker_process import WORKER
 from transports.endpoint import Peer
 from transports.nodes.inspector import inspected
 from transports.unix import Unix
+from transports.worker.frozen import FreezeGuard
 from transports.worker.host import remove_folder
 from transports.worker.orphan import ParentWatch
 from transports.worker.settings import Settings, import_actors
@@ -126,8 +127,10 @@ async def serve(settings: Settings, transport: Unix, reports: int) -> None:
             await system.start(Worker, name=WORKER)
             # `trouper top` shows what a worker does, by way of its parent.
             observation = inspected(system)
+            guard = FreezeGuard(transport.limits.lost_after, system.env.clock())
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(observation.run)
+                nursery.start_soon(guard.run)
                 observation.ready = True
                 write_all(reports, READY)
                 await anext(signals)
