@@ -14,7 +14,7 @@ import trio
 
 from transports.connection import Broken, Frames, Ourselves
 from transports.endpoint import Endpoint, Handle, Peer
-from transports.errors import CannotListen
+from transports.errors import CannotListen, DecodeError
 from transports.nodes.node import Limits, Node
 from transports.nodes.spawnable import Recipe
 from transports.wire.frames import Reason
@@ -86,9 +86,40 @@ class SocketEndpoint(Endpoint):
     async def introduce(
         self, connection: Frames, me: str, peer: str | None, *, called: bool
     ) -> str | None:
-        role = Role.CALLED if called else Role.CALLER
         # Now: the place of a connection that has ended is not known any more.
-        where = _place_of(connection.stream, called)
+        who = peer or f"somebody at {_place_of(connection.stream, called)}"
+        role = Role.CALLED if called else Role.CALLER
+        try:
+            result = await self._introduce(connection, me, role, peer)
+        except (Broken, DecodeError) as error:
+            objection = await self._objection(connection, error, role)
+            if objection is None:
+                raise
+            result = objection
+        if isinstance(result, Introduced):
+            return result.name
+        self._report(me, result, result.name or who)
+        raise Broken(result.text)
+
+    async def _objection(
+        self, connection: Frames, error: Broken | DecodeError, role: Role
+    ) -> NotIntroduced | None:
+        """What somebody has to do something about, of what ended a connection; None: nothing."""
+        found = None if self._tls is None else self._tls.objection(error)
+        if self._tls is not None and found is not None:
+            text, by_peer = found
+            if not by_peer:
+                await self._tls.part(connection.stream)
+            return NotIntroduced(Reason.CERTIFICATE, text, by_peer, None)
+        if role is Role.CALLER and isinstance(error, DecodeError):
+            # Anybody may call. But what was called is no node.
+            text = f"what it says is no introduction: {error.why}"
+            return NotIntroduced(Reason.MALFORMED, text, by_peer=False, name=None)
+        return None
+
+    async def _introduce(
+        self, connection: Frames, me: str, role: Role, peer: str | None
+    ) -> Introduced | NotIntroduced:
         nonce = self.nonce(NONCE)
         introduction = Introduction(me, role, nonce, secret=self._secret, expected=peer)
         self._nonces.append(nonce)
@@ -112,11 +143,9 @@ class SocketEndpoint(Endpoint):
         if isinstance(result, Introduced):
             if written := introduction.outgoing():
                 await connection.write(written)
-            return result.name
-        await connection.part(introduction.outgoing())
-        who = result.name or peer or f"somebody at {where}"
-        self._report(me, result, who)
-        raise Broken(result.text)
+        else:
+            await connection.part(introduction.outgoing())
+        return result
 
     def _report(self, me: str, result: NotIntroduced, who: str) -> None:
         """Log a refusal; the same of the same peer again, which tries on and on, for debugging."""
