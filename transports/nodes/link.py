@@ -220,6 +220,7 @@ class Link:
                     return handshake.result
                 if isinstance(handshake.result, Refused):
                     refused = handshake.result
+                    self._report(refused)
                     if refused.by_peer and refused.reason is Reason.FENCED:
                         if self.node.leaving:
                             # The peer has heard our goodbye; its own was lost with the connection.
@@ -231,6 +232,14 @@ class Link:
                 self._take(handshake, payloads)
                 connection.unread(list(payloads))
         raise Broken("no handshake in time")
+
+    def _report(self, refused: Refused) -> None:
+        """Log a refusal for which somebody has to do something; once, as it is tried on and on."""
+        if refused.reason in (Reason.FENCED, Reason.MALFORMED) or self.trouble == refused.text:
+            return
+        self.trouble = refused.text
+        by = "has refused this node" if refused.by_peer else "is refused"
+        log.warning("%s: %s %s: %s", self.node.name, self.peer, by, refused.text)
 
     @staticmethod
     def _take(handshake: Handshake, payloads: Iterator[bytes]) -> None:
