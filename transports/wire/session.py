@@ -173,6 +173,20 @@ class Session:
         return out.window - out.charged
 
     @property
+    def room(self) -> int:
+        """How many charged messages the peer's window has room for, whatever their bytes.
+
+        Before the first connection, when there is no window yet: as many as its own has.
+        """
+        out = self._out
+        return (out.window or self.window) - out.charged
+
+    @property
+    def most_bytes(self) -> int:
+        """The peer's window in bytes; before the first connection, its own."""
+        return self._out.window_bytes or self.window_bytes
+
+    @property
     def credit_bytes(self) -> int:
         """How many bytes the messages before the last of them may have."""
         return self._out.window_bytes - self._out.charged_bytes
