@@ -57,8 +57,7 @@ class Outgoing:
     """The sending side of a link, of one session after another.
 
     session: what carries it. wake: called when there is something to write;
-    write_now: it is not to wait. per_target: messages
-    for one receiver that may be on the way. capacity: messages that may wait for the window.
+    write_now: it is not to wait. give_up: called once, when the peer has to be lost, and why.
     """
 
     def __init__(
@@ -68,8 +67,7 @@ class Outgoing:
         session: Session,
         wake: Callable[[], None],
         write_now: Callable[[], None],
-        per_target: int,
-        capacity: int,
+        give_up: Callable[[str], None],
     ) -> None:
         self.node = node
         self.peer = peer
@@ -77,11 +75,16 @@ class Outgoing:
         self._counters = node.dispatcher.counters
         self._encode = node.codec.encode_value
         self._where = f"sent to node {peer}"
-        self.per_target = per_target
+        limits = node.limits
+        self.per_target = limits.per_target
+        """Messages for one receiver that may be on the way."""
         self._wake = wake
         self.write_now = write_now
         self.unwritten = 0
-        self._capacity = capacity
+        self._give_up = give_up
+        self._capacity = limits.outbox
+        self._most_answers = limits.answers
+        self._is_given_up = False
         self._on_the_way: dict[str, int] = {}
         # Bytes of the large ones among these.
         self._large: dict[str, int] = {}
@@ -284,7 +287,7 @@ class Outgoing:
 
         Once this system is being left there is nothing more to say: the peer hears of that.
         """
-        if not self.session.may_send:
+        if not self.session.may_send or self._is_given_up:
             return
         self.commit()
         payload = envelope.encode(message)
@@ -296,6 +299,9 @@ class Outgoing:
             self._queue.append((payload, None))
             return
         self.session.send(payload, charged=False)
+        if self.session.uncharged_bytes > self._most_answers:
+            self._is_given_up = True
+            self._give_up(f"it has not acknowledged {self._most_answers:,} bytes of answers")
         self._is_said(False)
 
     def flush(self) -> None:
@@ -621,6 +627,7 @@ class Outgoing:
         """
         counters = self.node.dispatcher.counters
         letters = self.node.dispatcher.dead_letters
+        self._is_given_up = False
         self.delivered = 0
         queued = (sent for _, sent in self._queue if sent is not None)
         left = [*self._sent.values(), *self._told, *queued]

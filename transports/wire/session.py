@@ -197,6 +197,11 @@ class Session:
         return len(self._out)
 
     @property
+    def uncharged_bytes(self) -> int:
+        """Memory that is held for messages that are not charged, and not accepted by the peer."""
+        return self._out.uncharged_bytes
+
+    @property
     def peer_closing(self) -> bool:
         """Whether the peer has said that it sends nothing more."""
         return self._peer_closing
