@@ -23,7 +23,6 @@ from transports.wire.frames import (
 from transports.wire.inbound import HEADER_SIZE, Delivery
 from transports.wire.ranges import among
 
-
 AROUND: Final = 100
 """Bytes that are held for each message besides its own, about."""
 
