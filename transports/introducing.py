@@ -25,9 +25,9 @@ log = logging.getLogger("transports")
 class Introducer:
     """Introduces one node on each of its connections.
 
-    secret: what both sides have to prove, if it is not None. tls: the peer's own name must be one of
-    those in its certificate; None: there are no certificates. `nonce` (bytes that were never there
-    before) is set before the first introduction.
+    secret: what both sides have to prove, if it is not None. tls: the peer's own name must be one
+    of those in its certificate; None: there are no certificates. `nonce` (bytes that were never
+    there before) is set before the first introduction.
 
     Raises:
         TypeError, ValueError: it is no secret, see `check_secret`.
