@@ -117,17 +117,25 @@ class Frames:
         return not self.unwritten
 
     async def part(self, payloads: list[bytes]) -> None:
-        """Write the last frames, and let the peer read them: at most PART_WITHIN seconds.
+        """Write the last frames, and let the peer read them: at most PART_WITHIN seconds."""
+        data = self.unwritten + b"".join(map(encode_frame, payloads))
+        self.unwritten = b""
+        await send_last(self.stream, data)
 
-        A socket that is closed with bytes unread is reset, and the peer might lose what was
-        written last. So what still comes is read, and thrown away, until the peer closes it.
-        """
-        with trio.move_on_after(PART_WITHIN), contextlib.suppress(Broken, *_ENDED):
-            await self.write(payloads)
-            if isinstance(self.stream, trio.abc.HalfCloseableStream):
-                await self.stream.send_eof()
-            while await self.stream.receive_some(READ_AT_ONCE):
-                pass
+
+async def send_last(stream: trio.abc.Stream, data: bytes) -> None:
+    """Write the last that is said on a connection, and let the peer read it; it may break.
+
+    A socket that is closed with bytes unread is reset, and the peer might lose what was written
+    last. So what still comes is read, and thrown away, until the peer closes it: for at most
+    PART_WITHIN seconds.
+    """
+    with trio.move_on_after(PART_WITHIN), contextlib.suppress(*_ENDED):
+        await stream.send_all(data)
+        if isinstance(stream, trio.abc.HalfCloseableStream):
+            await stream.send_eof()
+        while await stream.receive_some(READ_AT_ONCE):
+            pass
 
 
 def _text(error: BaseException) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
-
-import trio
+from collections.abc import Callable
 
 from transports.connection import Broken, Frames, Ourselves
+from transports.errors import DecodeError
+from transports.tls import Tls
 from transports.wire.frames import Reason
 from transports.wire.introduction import (
     NONCE,
@@ -25,9 +25,9 @@ log = logging.getLogger("transports")
 class Introducer:
     """Introduces one node on each of its connections.
 
-    secret: what both sides have to prove, if it is not None. certified: the names in the peer's
-    certificate, of which its own must be one; None: there are no certificates. `nonce` (bytes that
-    were never there before) is set before the first introduction.
+    secret: what both sides have to prove, if it is not None. tls: the peer's own name must be one
+    of those in its certificate; None: there are no certificates. `nonce` (bytes that were never
+    there before) is set before the first introduction.
 
     Raises:
         TypeError, ValueError: it is no secret, see `check_secret`.
@@ -35,13 +35,9 @@ class Introducer:
 
     nonce: Callable[[int], bytes]
 
-    def __init__(
-        self,
-        secret: bytes | None,
-        certified: Callable[[trio.abc.Stream], Sequence[str]] | None = None,
-    ) -> None:
+    def __init__(self, secret: bytes | None, tls: Tls | None = None) -> None:
         self._secret = check_secret(secret)
-        self._certified = certified
+        self._tls = tls
         self._said: dict[str, str] = {}
         self._nonces: deque[bytes] = deque(maxlen=1_000)
 
@@ -55,6 +51,21 @@ class Introducer:
     ) -> str | None:
         """See `Endpoint.introduce`. where: what a peer without a name is called in the log."""
         role = Role.CALLED if called else Role.CALLER
+        try:
+            result = await self._introduce(connection, me, role, peer)
+        except (Broken, DecodeError) as error:
+            objection = await self._objection(connection, error, role)
+            if objection is None:
+                raise
+            result = objection
+        if isinstance(result, Introduced):
+            return result.name
+        self._report(me, result, result.name or peer or f"somebody at {where}")
+        raise Broken(result.text)
+
+    async def _introduce(
+        self, connection: Frames, me: str, role: Role, peer: str | None
+    ) -> Introduced | NotIntroduced:
         nonce = self.nonce(NONCE)
         introduction = Introduction(me, role, nonce, secret=self._secret, expected=peer)
         self._nonces.append(nonce)
@@ -68,8 +79,8 @@ class Introducer:
         if introduction.peer_nonce in self._nonces:
             raise Ourselves("it has called itself")
         result = introduction.result
-        if isinstance(result, Introduced) and self._certified is not None:
-            names = self._certified(connection.stream)
+        if isinstance(result, Introduced) and self._tls is not None:
+            names = self._tls.names_of(connection.stream)
             if result.name not in names:
                 shown = ", ".join(names) or "no name"
                 result = introduction.refuse(
@@ -78,10 +89,25 @@ class Introducer:
         if isinstance(result, Introduced):
             if written := introduction.outgoing():
                 await connection.write(written)
-            return result.name
-        await connection.part(introduction.outgoing())
-        self._report(me, result, result.name or peer or f"somebody at {where}")
-        raise Broken(result.text)
+        else:
+            await connection.part(introduction.outgoing())
+        return result
+
+    async def _objection(
+        self, connection: Frames, error: Broken | DecodeError, role: Role
+    ) -> NotIntroduced | None:
+        """What somebody has to do something about, of what ended a connection; None: nothing."""
+        found = None if self._tls is None else self._tls.objection(error)
+        if self._tls is not None and found is not None:
+            text, by_peer = found
+            if not by_peer:
+                await self._tls.part(connection.stream)
+            return NotIntroduced(Reason.CERTIFICATE, text, by_peer, None)
+        if role is Role.CALLER and isinstance(error, DecodeError):
+            # Anybody may call. But what was called is no node.
+            text = f"what it says is no introduction: {error.why}"
+            return NotIntroduced(Reason.MALFORMED, text, by_peer=False, name=None)
+        return None
 
     def _report(self, me: str, result: NotIntroduced, who: str) -> None:
         """Log a refusal; the same of the same peer again, which tries on and on, for debugging."""

@@ -29,7 +29,7 @@ class SocketEndpoint(Endpoint):
     listeners: list[trio.SocketListener]
 
     def __init__(self, secret: bytes | None, tls: Tls | None) -> None:
-        self.introducer = Introducer(secret, None if tls is None else tls.names_of)
+        self.introducer = Introducer(secret, tls)
         self._tls = tls
 
     @property

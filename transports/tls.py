@@ -8,6 +8,8 @@ from typing import Any, Final
 
 import trio
 
+from transports.connection import send_last
+
 URI: Final = "trouper:"
 """A certificate may name a node by the URI trouper:NAME, where NAME can be no host's."""
 
@@ -55,6 +57,30 @@ class Tls:
         names = [name for kind, name in found if kind == "DNS"]
         uris = [name for kind, name in found if kind == "URI" and name.startswith(URI)]
         return names + [uri.removeprefix(URI) for uri in uris]
+
+    @staticmethod
+    def objection(error: BaseException) -> tuple[str, bool] | None:
+        """What TLS itself has against a connection that broke, and whether it is the peer's TLS.
+
+        None: nothing.
+        """
+        found: BaseException | None = error
+        while found is not None and not isinstance(found, ssl.SSLError):
+            found = found.__cause__
+        if found is None or isinstance(found, ssl.SSLEOFError) or not found.reason:
+            return None
+        text = found.reason.lower().replace("_", " ")
+        if isinstance(found, ssl.SSLCertVerificationError):
+            text += f": {found.verify_message}"
+        return f"TLS: {text}", "ALERT" in found.reason
+
+    @staticmethod
+    async def part(stream: trio.abc.Stream) -> None:
+        """Let the peer hear an objection of this side: at most PART_WITHIN seconds."""
+        assert isinstance(stream, trio.SSLStream)
+        plain = stream.transport_stream
+        # OpenSSL has made an alert of it, which trio does not send.
+        await send_last(plain, stream._outgoing.read())
 
 
 def _context(

@@ -10,6 +10,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import attrs
+from click.testing import CliRunner, Result
+
+from transports.cli import main
 
 START = "import sys; from transports.cli import main; sys.argv[0] = 'trouper'; main()"
 
@@ -107,7 +110,7 @@ class Shell:
     running: list[subprocess.Popen[str]]
 
     def trouper(self, *args: str, **more: Any) -> subprocess.CompletedProcess[str]:
-        """Run it to its end."""
+        """Run it to its end, as a process."""
         return subprocess.run(
             [sys.executable, "-P", "-c", START, *args],
             cwd=self.folder,
@@ -118,6 +121,14 @@ class Shell:
             check=False,
             **more,
         )
+
+    def command(self, *args: str, **more: Any) -> Result:
+        """The same within this process, for what talks to a running node and ends by itself."""
+        runner = CliRunner(env={"XDG_RUNTIME_DIR": self.environment["XDG_RUNTIME_DIR"]})
+        done = runner.invoke(main, args, prog_name="trouper", **more)
+        if done.exception is not None and not isinstance(done.exception, SystemExit):
+            raise done.exception
+        return done
 
     def start(self, *args: str) -> subprocess.Popen[str]:
         """Start it."""
@@ -144,6 +155,13 @@ class Shell:
         assert "ready" in line, line + process.communicate(timeout=20)[1]
         return process, line.split()[-1]
 
+    def kill(self) -> None:
+        """End whatever runs still."""
+        while self.running:
+            process = self.running.pop()
+            process.kill()
+            process.communicate()
+
 
 def shells(folder: Path, repository: Path) -> Iterator[Shell]:
     """A shell, whose processes are ended afterwards."""
@@ -160,9 +178,7 @@ def shells(folder: Path, repository: Path) -> Iterator[Shell]:
         try:
             yield shell
         finally:
-            for process in shell.running:
-                process.kill()
-                process.communicate()
+            shell.kill()
 
 
 def end(process: subprocess.Popen[str], number: int = signal.SIGTERM) -> tuple[int, str, str]:

@@ -13,6 +13,7 @@ from actors import ActorRef, NodeDown
 from tests.contract.networks import LIMITS, SOCKETS, cluster, network
 from tests.contract.test_promises import Watcher
 from tests.transports.kit import Do, Get
+from transports import Node
 
 pytestmark = pytest.mark.parametrize("kind", SOCKETS)
 
@@ -126,11 +127,17 @@ async def test_who_was_taken_for_dead_and_wakes_up_disturbs_nobody(
             async with net.node("a", "b", incarnation=8):
                 assert isinstance(await heard.receive(), NodeDown)
                 assert await ref.ask(Get()) == []
-                before = asleep.connections
                 asleep.refuse = False
                 old.at("actor://b/actor").tell(Do("note", 7))
-                while asleep.connections < before + 1:
+                transport = old._transport
+                assert isinstance(transport, Node)
+                (link,) = transport.links()
+                while not link.fenced:
                     await trio.sleep(0.01)
+                # It calls once, is refused, and calls no more.
+                made = asleep.connections
+                await trio.sleep(3 * LIMITS.dial_at_most)
+                assert asleep.connections == made
                 assert net.proxy("a", "b").connections == 1
                 assert await ref.ask(Get()) == []
                 # Nothing of it arrives.

@@ -1,4 +1,7 @@
-"""What docs/semantics.md says about the code, compared with it: tests, states and reasons."""
+"""What docs/semantics.md says about the code, compared with it: tests, states and reasons.
+
+Also the tests that docs/reliability.md names.
+"""
 
 import ast
 import re
@@ -11,6 +14,7 @@ from actors.states import TRANSITIONS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGE = (REPOSITORY / "docs" / "semantics.md").read_text(encoding="utf-8")
+RELIABILITY = (REPOSITORY / "docs" / "reliability.md").read_text(encoding="utf-8")
 REFERENCE = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 PROMISE = re.compile(r"^### (\d+)\. .*?\n(.*?)(?=^##)", re.MULTILINE | re.DOTALL)
 
@@ -26,7 +30,10 @@ def names_of_tests(path: Path) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("reference", sorted(set(REFERENCE.findall(PAGE))), ids="::".join)
+NAMED = sorted(set(REFERENCE.findall(PAGE + RELIABILITY)))
+
+
+@pytest.mark.parametrize("reference", NAMED, ids="::".join)
 def test_the_referenced_test_exists(reference: tuple[str, str]) -> None:
     file, name = reference
     assert (REPOSITORY / file).is_file()

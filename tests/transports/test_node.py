@@ -508,16 +508,19 @@ async def test_a_receiver_holds_so_many_bytes_and_the_sender_waits(
 
     limits = Limits(window_bytes=10_000)
     async with cluster("a", "b", limits=limits) as (a, b):
-        b.spawn(Slow, name="slow")
+        for number in range(5):
+            b.spawn(Slow, name=f"slow{number}")
         b.spawn(Remote, name="quick")
-        ref = a.at("actor://b/slow")
         most = 0
-        for _ in range(20):
-            await ref.send(Do("x" * 3_000))
+        for number in range(20):
+            await a.at(f"actor://b/slow{number % 5}").send(Do("x" * 3_000))
+            await trio.sleep(0.01)
+            incoming = b._transport._links["a"]  # type: ignore[union-attr]
+            most = max(most, incoming.session._in._bytes)
         for _ in range(20):
             incoming = b._transport._links["a"]  # type: ignore[union-attr]
             most = max(most, incoming.session._in._bytes)
-            # Others are held up as by any full window, and what they are told arrives.
+            # Others are held up by a window that is full, and what they are told arrives.
             await trio.sleep(1)
         assert 10_000 <= most < 10_000 + 3_100
         with trio.fail_after(60):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import socket
@@ -250,6 +251,21 @@ async def test_who_introduces_itself_by_one_name_and_says_hello_by_another_is_re
                     await trio.sleep(0.005)
         (link,) = server.links()
         assert link.up
+
+
+async def test_what_answers_and_is_no_node_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    async def greet(stream: trio.SocketStream) -> None:
+        await stream.send_all(b"220 mail.example ESMTP ready, at your service\r\n")
+        await stream.receive_some()
+
+    async with trio.open_nursery() as nursery:
+        (listener,) = await nursery.start(
+            functools.partial(trio.serve_tcp, greet, 0, host="127.0.0.1")
+        )
+        where = f"127.0.0.1:{listener.socket.getsockname()[1]}"
+        async with running("a", Tcp(None, peers=[where], limits=FAST)):
+            await refused(caplog, f"a: somebody at {where} is refused: what it says is no intro")
+        nursery.cancel_scope.cancel()
 
 
 # -- TLS

@@ -9,10 +9,11 @@ import msgspec
 
 from transports.errors import DecodeError
 from transports.wire.handshake import Agreed, Handshake, Refused
+from transports.wire.outbound import AROUND
 from transports.wire.session import Session, State
 
 WINDOW = 5
-SETTINGS = {"resend_at_most": 4.0, "heartbeat": 2.0}
+SETTINGS = {"resend_at_most": 4.0, "heartbeat": 2.0, "window_bytes": 60}
 
 
 class Node:
@@ -52,6 +53,7 @@ class World:
     STEPS = (
         *("send", "send", "send", "flush", "flush", "deliver", "deliver", "exchange"),
         *("exchange", "accept", "accept", "connect", "tick", "drop", "double", "swap"),
+        *("accept_run", "accept_run", "send_run"),
     )
     RARE = ("cut", "crash", "abandon")
 
@@ -81,7 +83,7 @@ class World:
         if charged and not node.session.has_credit:
             return
         self.made += 1
-        payload = msgspec.msgpack.encode(f"{node.name} {self.made}")
+        payload = msgspec.msgpack.encode(f"{node.name} {self.made}" + "." * (choice // 5 % 30))
         sequence = node.session.send(payload, charged)
         assert sequence == len(node.sent) + 1
         node.sent[sequence] = (payload, charged)
@@ -110,6 +112,31 @@ class World:
             del node.waiting[sequence]
             node.accepted[sequence] = None
             node.session.accepted(sequence)
+
+    def accept_run(self, choice: int) -> None:
+        """Several that follow one another at once; and it may be said later."""
+        node = self.nodes[choice % 2]
+        first = next(iter(node.waiting), 0)
+        run = [first]
+        while run[-1] + 1 in node.waiting and len(run) <= choice // 4 % 8:
+            run.append(run[-1] + 1)
+        if first:
+            for sequence in run:
+                del node.waiting[sequence]
+                node.accepted[sequence] = None
+            node.session.accepted(first, len(run), lazily=choice // 2 % 2 == 0)
+
+    def send_run(self, choice: int) -> None:
+        node = self.nodes[choice % 2]
+        room = min(node.session.credit, max(0, node.session.credit_bytes // 20))
+        payloads = []
+        for _ in range(min(room, choice // 2 % 5)):
+            self.made += 1
+            payloads.append(msgspec.msgpack.encode(f"{node.name} {self.made}"))
+        if payloads:
+            first = node.session.send_run(list(payloads))
+            assert first == len(node.sent) + 1
+            node.sent.update(enumerate(((each, True) for each in payloads), first))
 
     def tick(self, choice: int) -> None:
         self.now += choice % 30 / 10
@@ -218,6 +245,17 @@ class World:
             assert sum(node.waiting.values()) <= WINDOW
             assert sum(charged for _, _, charged in node.left()) <= WINDOW
             assert node.session.unacknowledged == len(node.left())
+            self.check_sizes(node)
+
+    def check_sizes(self, node: Node) -> None:
+        """Each side knows how many bytes it holds."""
+        out, left = node.session._out, node.left()
+        assert out.charged == sum(charged for _, _, charged in left)
+        assert out.charged_bytes == sum(len(payload) for _, payload, charged in left if charged)
+        uncharged = [len(payload) + AROUND for _, payload, charged in left if not charged]
+        assert out.uncharged_bytes == sum(uncharged)
+        waits = [len(node.got[each - 1]) for each, charged in node.waiting.items() if charged]
+        assert node.session._in._bytes == sum(waits)
 
     def close(self) -> None:
         """Both sides end the session, over a network without faults."""

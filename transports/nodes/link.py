@@ -48,8 +48,7 @@ class Link:
             session,
             self.wake,
             self.write_now,
-            node.limits.per_target,
-            node.limits.outbox,
+            self.give_up,
         )
         self.incoming = node.new_incoming(peer, session, self.outgoing)
         self.up = False
@@ -65,6 +64,7 @@ class Link:
         self._pause = trio.CancelScope()
         self._pause_until = inf
         self._scope: trio.CancelScope | None = None
+        self._given_up = ""
 
     def wake(self) -> None:
         """There is something to write."""
@@ -220,6 +220,7 @@ class Link:
                     return handshake.result
                 if isinstance(handshake.result, Refused):
                     refused = handshake.result
+                    self._report(refused)
                     if refused.by_peer and refused.reason is Reason.FENCED:
                         if self.node.leaving:
                             # The peer has heard our goodbye; its own was lost with the connection.
@@ -231,6 +232,14 @@ class Link:
                 self._take(handshake, payloads)
                 connection.unread(list(payloads))
         raise Broken("no handshake in time")
+
+    def _report(self, refused: Refused) -> None:
+        """Log a refusal for which somebody has to do something; once, as it is tried on and on."""
+        if refused.reason in (Reason.FENCED, Reason.MALFORMED) or self.trouble == refused.text:
+            return
+        self.trouble = refused.text
+        by = "has refused this node" if refused.by_peer else "is refused"
+        log.warning("%s: %s %s: %s", self.node.name, self.peer, by, refused.text)
 
     @staticmethod
     def _take(handshake: Handshake, payloads: Iterator[bytes]) -> None:
@@ -354,6 +363,13 @@ class Link:
 
     # -- losing the peer
 
+    def give_up(self, why: str) -> None:
+        """Lose the peer, for its own doing, as soon as nothing is in the middle of something."""
+        log.warning("%s: node %s is given up: %s", self.node.name, self.peer, why)
+        self._given_up = why
+        self.cut()
+        self.change()
+
     def lose(self, why: str, renew: bool = False, for_good: bool = False) -> None:
         """The peer is lost: what it had not acknowledged, its replies, its actors.
 
@@ -361,6 +377,7 @@ class Link:
         for_good: this link ends with it.
         """
         old = self.session
+        self._given_up = ""
         down = NodeDown(self.peer, why)
         # (One that was never there, or is lost already, is given up again and again.)
         level = logging.DEBUG if old.peer is None else logging.INFO
@@ -387,6 +404,8 @@ class Link:
         clock = self.node.dispatcher.timers.clock
         while True:
             changed = self.changed
+            if self._given_up:
+                self.lose(self._given_up)
             if self.up:
                 await changed.wait()
                 continue

@@ -47,6 +47,8 @@ AT_ONCE: Final = 256
 """Messages that are written without waiting for more."""
 WORDS_AT_ONCE: Final = 32
 """The same of asks, replies and control: somebody waits for them, and has much to do meanwhile."""
+LEAST: Final = 64
+"""Messages that may be on the way to any receiver, however little room its peer's window has."""
 MOST_IN_RUN: Final = 1 << 10
 """Bytes of a message that is gathered with others before the session has it."""
 
@@ -55,8 +57,7 @@ class Outgoing:
     """The sending side of a link, of one session after another.
 
     session: what carries it. wake: called when there is something to write;
-    write_now: it is not to wait. per_target: messages
-    for one receiver that may be on the way. capacity: messages that may wait for the window.
+    write_now: it is not to wait. give_up: called once, when the peer has to be lost, and why.
     """
 
     def __init__(
@@ -66,8 +67,7 @@ class Outgoing:
         session: Session,
         wake: Callable[[], None],
         write_now: Callable[[], None],
-        per_target: int,
-        capacity: int,
+        give_up: Callable[[str], None],
     ) -> None:
         self.node = node
         self.peer = peer
@@ -75,12 +75,20 @@ class Outgoing:
         self._counters = node.dispatcher.counters
         self._encode = node.codec.encode_value
         self._where = f"sent to node {peer}"
-        self.per_target = per_target
+        limits = node.limits
+        self.per_target = limits.per_target
+        """Messages for one receiver that may be on the way."""
         self._wake = wake
         self.write_now = write_now
         self.unwritten = 0
-        self._capacity = capacity
+        self._give_up = give_up
+        self._capacity = limits.outbox
+        self._most_answers = limits.answers
+        self._is_given_up = False
         self._on_the_way: dict[str, int] = {}
+        # Bytes of the large ones among these.
+        self._large: dict[str, int] = {}
+        self._all_large = 0
         self._doors: dict[str, tuple[ActorRef, OrderedDict[Any, bytes]]] = {}
         self._queue: deque[tuple[bytes, Sent | None]] = deque()
         self._sent: dict[int, Sent] = {}
@@ -88,6 +96,7 @@ class Outgoing:
         self._run: list[bytes] = []
         self._told: list[Sent] = []
         self._left = 0
+        self._share = 0
         self._asks: dict[int, Ask] = {}
         self._numbers: dict[Ask, int] = {}
         # The sequence of each in the session, while its answer and its ACK are to come.
@@ -114,7 +123,7 @@ class Outgoing:
         target = ref.text
         on_the_way = self._on_the_way
         count = on_the_way.get(target, 0)
-        if self._left <= 0 or count >= self.per_target or self._doors or len(payload) > MOST_IN_RUN:
+        if self._left <= 0 or count >= self._share or self._doors or len(payload) > MOST_IN_RUN:
             return self._tell_alone(ref, payload, message)
         self._left -= 1
         on_the_way[target] = count + 1
@@ -133,12 +142,15 @@ class Outgoing:
         if self._run:
             self.write_now()
             self.commit()
-        if not self._has_room(ref.text):
+        if not self._has_room(ref.text, len(payload)):
             return False
         self._post(payload, Sent(ref.text, ref, message))
         if not self._queue:
             session = self.session
-            self._left = min(session.credit, session.credit_bytes // MOST_IN_RUN, AT_ONCE)
+            credit = session.credit
+            self._left = left = min(credit // 4, session.credit_bytes // MOST_IN_RUN, AT_ONCE)
+            # As in `_may_have_more`, when all of these have been told.
+            self._share = min(self.per_target, (credit - left) // 2)
         return True
 
     def commit(self) -> None:
@@ -157,7 +169,7 @@ class Outgoing:
     def publish(self, ref: ActorRef, topic: str, body: bytes, message: object) -> bool:
         """Send what is published to a topic, once for all its subscribers there."""
         target = str(ref)
-        if not self._has_room(target):
+        if not self._has_room(target, len(body)):
             return False
         self._post(envelope.encode(envelope.Publish(topic, body)), Sent(target, ref, message))
         return True
@@ -169,7 +181,7 @@ class Outgoing:
             NotEncodable: it is none that can be sent.
         """
         body = self.node.codec.encode_value(ask.message)
-        if self._has_room(ref.text):
+        if self._has_room(ref.text, len(body)):
             self._post_ask(ref, ask, body, ask.timeout)
             return
         ask.where = "waiting for room"
@@ -194,8 +206,24 @@ class Outgoing:
         """Messages for this actor that are not acknowledged."""
         return self._on_the_way.get(str(ref), 0)
 
-    def _has_room(self, target: str) -> bool:
-        if self._on_the_way.get(target, 0) >= self.per_target or len(self._queue) >= self._capacity:
+    def _may_have_more(self, target: str, size: int) -> bool:
+        """Whether one more message, of so many bytes, may be on the way to this receiver.
+
+        One may have half as much there as the peer's window has room for: so those whose mailboxes
+        are full leave some to the others, however many they are.
+        """
+        count = self._on_the_way.get(target, 0)
+        if count >= self.per_target:
+            return False
+        if count >= LEAST and count >= (self.session.room - len(self._queue)) // 2:
+            return False
+        if size <= MOST_IN_RUN or target not in self._large:
+            return True
+        free = self.session.most_bytes - self._all_large
+        return self._large[target] + size <= free // 2
+
+    def _has_room(self, target: str, size: int) -> bool:
+        if len(self._queue) >= self._capacity or not self._may_have_more(target, size):
             return False
         waiting = self._doors.get(target) if self._doors else None
         return waiting is None or not waiting[1]
@@ -227,6 +255,10 @@ class Outgoing:
         counters.outbox += 1
         target = sent.target
         self._on_the_way[target] = self._on_the_way.get(target, 0) + 1
+        if len(payload) > MOST_IN_RUN:
+            sent.size = size = len(payload)
+            self._large[target] = self._large.get(target, 0) + size
+            self._all_large += size
         self.commit()
         session = self.session
         if self._queue or session.credit < 1:
@@ -255,7 +287,7 @@ class Outgoing:
 
         Once this system is being left there is nothing more to say: the peer hears of that.
         """
-        if not self.session.may_send:
+        if not self.session.may_send or self._is_given_up:
             return
         self.commit()
         payload = envelope.encode(message)
@@ -267,6 +299,9 @@ class Outgoing:
             self._queue.append((payload, None))
             return
         self.session.send(payload, charged=False)
+        if self.session.uncharged_bytes > self._most_answers:
+            self._is_given_up = True
+            self._give_up(f"it has not acknowledged {self._most_answers:,} bytes of answers")
         self._is_said(False)
 
     def flush(self) -> None:
@@ -322,6 +357,8 @@ class Outgoing:
             if sent.ask is not None:
                 self._sequences.pop(sent.ask, None)
             done += 1
+            if sent.size:
+                self._forget_large(sent)
             if sent.target is target:
                 of_one += 1
                 continue
@@ -345,6 +382,19 @@ class Outgoing:
         else:
             del self._on_the_way[target]
 
+    def _forget_large(self, sent: Sent) -> None:
+        self._all_large -= sent.size
+        left = self._large[sent.target] - sent.size
+        if left:
+            self._large[sent.target] = left
+        else:
+            del self._large[sent.target]
+
+    def _forget_one(self, sent: Sent) -> None:
+        self._forget(sent.target)
+        if sent.size:
+            self._forget_large(sent)
+
     def _open_doors(self) -> None:
         """One message a receiver, in turn: what has many senders keeps nobody else waiting."""
         turns = deque(self._doors)
@@ -354,7 +404,7 @@ class Outgoing:
             if not door:
                 del self._doors[target]
                 continue
-            if self._on_the_way.get(target, 0) >= self.per_target:
+            if not self._may_have_more(target, len(next(iter(door.values())))):
                 continue
             # The next time, too, it is behind the others.
             self._doors[target] = self._doors.pop(target)
@@ -473,7 +523,7 @@ class Outgoing:
             self._counters.outbox -= 1
             self._counters.delivered += 1
             self.delivered += 1
-            self._forget(sent.target)
+            self._forget_one(sent)
         return ask
 
     def asker_gone(self, ask: Ask) -> None:
@@ -495,7 +545,7 @@ class Outgoing:
                 del self._queue[place]
                 counters.outbox -= 1
                 counters.expired += 1
-                self._forget(sent.target)
+                self._forget_one(sent)
                 self._open_doors()
                 return
         self.control(envelope.Cancelled(number))
@@ -587,6 +637,7 @@ class Outgoing:
         """
         counters = self.node.dispatcher.counters
         letters = self.node.dispatcher.dead_letters
+        self._is_given_up = False
         self.delivered = 0
         queued = (sent for _, sent in self._queue if sent is not None)
         left = [*self._sent.values(), *self._told, *queued]
@@ -595,6 +646,8 @@ class Outgoing:
         self._run, self._told, self._left = [], [], 0
         self._queue.clear()
         self._on_the_way.clear()
+        self._large.clear()
+        self._all_large = 0
         for sent in left:
             counters.outbox -= 1
             if sent.ask is not None and not sent.written:

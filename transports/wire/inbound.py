@@ -166,13 +166,14 @@ class Inbound:
                 self._bytes -= whole.size
                 return
             self._take_apart(whole)
-        else:
-            # Some of a batch, but not the first of it: the newest mostly.
-            for each in reversed(tuple(self._whole.values())):
+        numbers = range(first, last + 1)
+        # (What is not found may be of a batch that is whole, or not charged.)
+        if not all(number in self._sizes for number in numbers):
+            for each in tuple(self._whole.values()):
                 if each.sequence <= last and first < each.sequence + each.count:
                     del self._whole[each.sequence]
                     self._take_apart(each)
-        for number in range(first, last + 1):
+        for number in numbers:
             self._bytes -= self._sizes.pop(number, 0)
 
     def _take_apart(self, batch: Delivery) -> None:

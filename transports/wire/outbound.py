@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from math import inf
+from typing import Final
 
 from transports.errors import DecodeError, WindowFull
 from transports.wire.frames import (
@@ -21,6 +22,9 @@ from transports.wire.frames import (
 )
 from transports.wire.inbound import HEADER_SIZE, Delivery
 from transports.wire.ranges import among
+
+AROUND: Final = 100
+"""Bytes that are held for each message besides its own, about."""
 
 
 class Outbound:
@@ -48,6 +52,8 @@ class Outbound:
         self._run_size = 0
         self.charged = 0
         self.charged_bytes = 0
+        self.uncharged_bytes = 0
+        """Memory that is held for those that no window bounds."""
         self._acknowledged: list[int] = []
         self._written = 0
         self._next = 1
@@ -80,6 +86,8 @@ class Outbound:
                 raise WindowFull(self.window)
             self.charged += 1
             self.charged_bytes += len(payload)
+        else:
+            self.uncharged_bytes += len(payload) + AROUND
         self._run_size += len(payload)
         run = self._run
         if run and (
@@ -232,6 +240,8 @@ class Outbound:
         if charged:
             self.charged -= len(taken)
             self.charged_bytes -= size
+        else:
+            self.uncharged_bytes -= size + AROUND * len(taken)
 
     def _take_apart(self, batch: bytes) -> int:
         """Keep what is left of a BATCH as a DATA each; the bytes of what is not."""

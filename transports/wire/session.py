@@ -173,6 +173,20 @@ class Session:
         return out.window - out.charged
 
     @property
+    def room(self) -> int:
+        """How many charged messages the peer's window has room for, whatever their bytes.
+
+        Before the first connection, when there is no window yet: as many as its own has.
+        """
+        out = self._out
+        return (out.window or self.window) - out.charged
+
+    @property
+    def most_bytes(self) -> int:
+        """The peer's window in bytes; before the first connection, its own."""
+        return self._out.window_bytes or self.window_bytes
+
+    @property
     def credit_bytes(self) -> int:
         """How many bytes the messages before the last of them may have."""
         return self._out.window_bytes - self._out.charged_bytes
@@ -181,6 +195,11 @@ class Session:
     def unacknowledged(self) -> int:
         """Messages that the peer has not accepted."""
         return len(self._out)
+
+    @property
+    def uncharged_bytes(self) -> int:
+        """Memory that is held for messages that are not charged, and not accepted by the peer."""
+        return self._out.uncharged_bytes
 
     @property
     def peer_closing(self) -> bool:
