@@ -8,21 +8,34 @@ I/O: `protocol` (bytes and events), `handshake` (the states of a connection), `h
 from transports.nats.client import Client
 from transports.nats.credentials import CredentialsFile, NKey, Token, UserPassword
 from transports.nats.events import Connected, Disconnected, Failed, LameDuck, Settings
+from transports.nats.jetstream import JetStream
+from transports.nats.jetstream_types import ConsumerConfig, StreamConfig
+from transports.nats.kv import KeyValue
+from transports.nats.kv_types import Entry, Operation
 from transports.nats.protocol import Message
 from transports.nats.subscription import Listening, Subscription
+from transports.nats.watch import INITIAL_DONE, Watch
 
 __all__ = [
+    "INITIAL_DONE",
     "Client",
     "Connected",
+    "ConsumerConfig",
     "CredentialsFile",
     "Disconnected",
+    "Entry",
     "Failed",
+    "JetStream",
+    "KeyValue",
     "LameDuck",
     "Listening",
     "Message",
     "NKey",
+    "Operation",
     "Settings",
+    "StreamConfig",
     "Subscription",
     "Token",
     "UserPassword",
+    "Watch",
 ]

@@ -1,8 +1,12 @@
 """Servers that are killed, paused, and told to go: what the client does, and what it says."""
 
 import contextlib
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -425,6 +429,38 @@ async def test_a_server_leaves_no_file_and_no_process_behind() -> None:
     assert process is not None
     assert process.returncode is not None
     assert not folder.exists()
+
+
+async def test_a_server_ends_with_the_process_that_has_started_it_however_that_ends(
+    repository: Path,
+) -> None:
+    code = (
+        "import sys, trio; from transports.nats.engine import Server; server = Server();"
+        "trio.run(server.start); print(server.process_id, server._path, flush=True);"
+        "sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=repository,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        number, folder = process.stdout.readline().split()
+        assert Path(folder).is_dir()
+        os.kill(int(number), 0)
+        process.kill()
+    with trio.fail_after(10):
+        while Path(folder).exists() or is_there(int(number)):
+            await trio.sleep(0.01)
+
+
+def is_there(process: int) -> bool:
+    try:
+        return "Z" not in Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
 
 
 async def test_a_restarted_server_has_its_port_and_what_it_stored() -> None:
