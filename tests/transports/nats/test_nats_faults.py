@@ -335,9 +335,24 @@ async def test_a_lame_duck_is_left_without_a_request_that_fails(cluster: Cluster
                 assert reply.data == b"%d" % number
             answered.append(b"others")
 
+        arrived = service.subscribe("numbers", capacity=1_000_000)
+        await service.flush()
+
+        async def publish_on() -> None:
+            number = 0
+            while not release.is_set():
+                for _ in range(10):
+                    client.publish("numbers", b"%d" % number)
+                    number += 1
+                await client.flush()
+            for each in range(number):
+                assert (await arrived.receive()).data == b"%d" % each
+            answered.append(b"published")
+
         async with trio.open_nursery() as nursery:
             nursery.start_soon(ask_late)
             nursery.start_soon(ask_on)
+            nursery.start_soon(publish_on)
             while not late:
                 await trio.sleep(0.01)
             lame.lame_duck()
@@ -346,7 +361,7 @@ async def test_a_lame_duck_is_left_without_a_request_that_fails(cluster: Cluster
             service.publish(late[0], b"done")
             await events.wait(Connected, 2)
             release.set()
-        assert sorted(answered) == [b"done", b"others"]
+        assert sorted(answered) == [b"done", b"others", b"published"]
         assert client.server != f"127.0.0.1:{lame.port}"
         assert events.of(Disconnected)[0].why == "the server is about to go"
         lame.kill()
