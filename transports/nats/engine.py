@@ -59,7 +59,7 @@ class Server:
     a restart. routes: of a cluster: its name, this server's port, and the ports of all.
 
     It belongs to no nursery: a run of trio may end before it. It does not outlive this process,
-    however that ends.
+    however that ends. What `config` is set to counts from the next start on.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Server:
         self.name = name
         self.port = port
         self._jetstream = jetstream
-        self._config = config
+        self.config = config
         self._store = store
         self._routes = routes
         self._folder: tempfile.TemporaryDirectory[str] | None = None
@@ -192,7 +192,7 @@ class Server:
 
     def reload(self, config: str) -> None:
         """Have it read other lines of configuration."""
-        self._config = config
+        self.config = config
         self._write_config()
         self._signal(signal.SIGHUP)
 
@@ -217,7 +217,7 @@ class Server:
             f"server_name: {json.dumps(self.name)}",
             f"host: {json.dumps(HOST)}",
             f"port: {self.port or -1}",
-            self._config,
+            self.config,
         ]
         if self._jetstream:
             store = self._store or self._path / "store"

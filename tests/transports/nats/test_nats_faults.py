@@ -28,6 +28,7 @@ from transports.nats.errors import (
     NoResponders,
     OutboxFull,
     OutcomeUnknown,
+    PayloadTooLarge,
     RequestTimeout,
 )
 from transports.nats.jetstream import JetStream
@@ -191,6 +192,24 @@ async def test_what_is_written_in_part_when_the_server_dies_is_written_again() -
             following = (await subscription.receive()).data[:1]
             assert int(following) == int(last) + 1
             last = following
+
+
+async def test_what_waits_and_is_too_large_for_the_next_server_is_reported() -> None:
+    async with Server(jetstream=False) as server, connected(server.url) as (client, events):
+        subscription = client.subscribe("a")
+        await client.flush()
+        server.kill()
+        await events.wait(Disconnected)
+        client.publish("a", bytes(2000))
+        client.publish("a", b"small")
+        server.config = "max_payload: 1000"
+        await server.start()
+        failed = await events.wait(Failed)
+        assert isinstance(failed.error, PayloadTooLarge)
+        assert (failed.error.subject, failed.error.size) == ("a", 2000)
+        assert (await subscription.receive()).data == b"small"
+        with pytest.raises(PayloadTooLarge):
+            client.publish("a", bytes(2000))
 
 
 async def test_a_paused_server_is_given_up_and_found_again_when_it_goes_on() -> None:
