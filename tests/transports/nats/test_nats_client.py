@@ -180,6 +180,20 @@ async def test_a_full_subscription_drops_the_newest_and_says_where(url: str, uni
         assert (await slow.receive()).data == b"5"
 
 
+async def test_nothing_is_taken_behind_a_gap_before_it_was_told(url: str, unique: str) -> None:
+    async with Client(url) as client:
+        slow = client.subscribe(unique, capacity=2)
+        for number in range(3):
+            client.publish(unique, b"%d" % number)
+        await client.flush()
+        assert (await slow.receive()).data == b"0"
+        client.publish(unique, b"there is room, but it would seem to be next")
+        await client.flush()
+        assert (await slow.receive()).data == b"1"
+        with pytest.raises(SlowConsumer, match="2 messages"):
+            await slow.receive()
+
+
 async def test_what_is_dropped_can_be_had_by_a_function(url: str, unique: str) -> None:
     async with Client(url) as client:
         dropped: list[bytes] = []
@@ -273,8 +287,14 @@ async def test_a_publish_without_permission_is_reported_and_its_request_ends(
         [failed] = [event.error for event in events if isinstance(event, Failed)]
         assert str(failed) == str(caught.value)
         await client.flush()
-        with trio.fail_after(5), pytest.raises(PermissionsViolation):
-            await client.request("forbidden.b", timeout=600)
+        # A request to another subject is not touched.
+        heard = client.subscribe("allowed.slow")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(client.request, "allowed.slow", timeout=20))
+            message = await heard.receive()
+            with trio.fail_after(5), pytest.raises(PermissionsViolation):
+                await client.request("forbidden.b", timeout=600)
+            client.publish(message.reply)
 
 
 async def test_a_subscription_without_permission_ends_with_the_error(guarded: Server) -> None:

@@ -257,6 +257,70 @@ async def test_a_connection_that_is_cut_off_again_and_again_loses_no_subscriptio
         assert client.statistics.reconnects == 20
 
 
+async def test_of_thousands_of_requests_under_faults_none_is_handled_twice() -> None:
+    handled: dict[bytes, int] = {}
+    answered: list[bytes] = []
+    stop = trio.Event()
+    async with (
+        Server(jetstream=False) as server,
+        connected(server.url) as (client, events),
+        connected(server.url) as (service, theirs),
+    ):
+
+        def answer(message: Any) -> None:
+            handled[message.data] = handled.get(message.data, 0) + 1
+            service.publish(message.reply, message.data)
+
+        service.listen("service", answer)
+        await service.flush()
+
+        async def ask(name: int) -> None:
+            number = 0
+            while not stop.is_set():
+                number += 1
+                data = b"%d.%d" % (name, number)
+                try:
+                    # A reply may be lost with the connection of the service: at most once.
+                    reply = await client.request("service", data, timeout=1)
+                except (OutcomeUnknown, RequestTimeout):
+                    pass
+                except NoResponders:
+                    assert data not in handled
+                    await trio.sleep(0.005)
+                else:
+                    assert reply.data == data
+                    answered.append(data)
+
+        async with trio.open_nursery() as nursery:
+            for name in range(32):
+                nursery.start_soon(ask, name)
+            for fault in ("kill", "cut", "pause", "cut theirs", "kill", "pause", "cut"):
+                enough = len(answered) + 300
+                while len(answered) < enough:
+                    await trio.sleep(0.002)
+                before = len(events.of(Disconnected)), len(theirs.of(Disconnected))
+                if fault == "kill":
+                    server.kill()
+                    await server.start()
+                elif fault == "pause":
+                    server.pause()
+                elif fault == "cut":
+                    client.reconnect()
+                else:
+                    service.reconnect()
+                if fault != "cut theirs":
+                    await events.wait(Disconnected, before[0] + 1)
+                if fault != "cut":
+                    await theirs.wait(Disconnected, before[1] + 1)
+                server.resume()
+            stop.set()
+        assert len(answered) >= 2100
+        assert {*handled.values()} == {1}
+        assert all(data in handled for data in answered)
+        assert len(client.requests) == 0
+        assert client.outbox.size == 0
+
+
 # -- a cluster of three
 
 
