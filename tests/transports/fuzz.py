@@ -16,6 +16,8 @@ from actors import message
 from transports.encoding import envelope
 from transports.encoding.codec import Codec
 from transports.errors import DecodeError
+from transports.nats.errors import ProtocolFault
+from transports.nats.protocol import Parser
 from transports.wire import frames
 from transports.wire.frames import Ack, Hello, Reason, Refuse
 from transports.wire.framing import FrameDecoder, encode_frame
@@ -95,6 +97,8 @@ CORPUS: Final[tuple[bytes, ...]] = (
     *(encode_frame(CODEC.encode(each)) for each in MESSAGES),
     CODEC.encode_value([[1, Item("tea")], {"name": "x"}]),
     envelope.encode(envelope.Tell("bank/savings", CODEC.encode(MESSAGES[0]))),
+    b'INFO {"version":"2.11.0","connect_urls":["a:1"]}\r\nMSG a.b 1 r 2\r\nhi\r\n-ERR \'x\'\r\n',
+    b"HMSG a.b 1 r 23 25\r\nNATS/1.0 503 x\r\nA:b\r\n\r\nhi\r\nPING\r\nPONG\r\n+OK\r\n",
     envelope.encode(envelope.Stop("spawned/x", "killed")),
     envelope.encode(envelope.Spawnable(("Indexer", "Reporter"))),
     envelope.encode(envelope.Spawn(7, "Indexer", "x~a.1.2", 5.0, True, None, b"\x92\x90\x80")),
@@ -129,6 +133,7 @@ def each(data: bytes) -> None:
         with suppress(DecodeError):
             decode(data)
     _framing(data)
+    _nats(data)
     _introductions(data)
     _handshakes(data)
     # As one frame, and cut into several by their lengths.
@@ -142,6 +147,14 @@ def _framing(data: bytes) -> None:
         for start in range(0, len(data), 7):
             decoder.feed(data[start : start + 7])
     assert decoder.buffered <= 4096 + 8
+
+
+def _nats(data: bytes) -> None:
+    parser = Parser(max_payload=4096, max_line=4096)
+    with suppress(ProtocolFault):
+        for start in range(0, len(data), 7):
+            parser.feed(data[start : start + 7])
+    assert parser.buffered <= 2 * 4096 + 8
 
 
 def _introductions(data: bytes) -> None:

@@ -14,16 +14,22 @@ from transports.nats.engine import Server
 from transports.nats.errors import ServerNotFound
 from transports.nats.events import Connected, Disconnected, Failed, LameDuck, Settings
 from transports.nats.jetstream import JetStream
+from transports.nats.jetstream_types import ConsumerConfig, StreamConfig
 from transports.nats.kv import KeyValue
+from transports.nats.kv_types import Entry, Operation
 from transports.nats.node import Nats
 from transports.nats.protocol import Message
 from transports.nats.subscription import Listening, Subscription
+from transports.nats.watch import INITIAL_DONE, Watch
 
 __all__ = [
+    "INITIAL_DONE",
     "Client",
     "Connected",
+    "ConsumerConfig",
     "CredentialsFile",
     "Disconnected",
+    "Entry",
     "Failed",
     "JetStream",
     "KeyValue",
@@ -32,10 +38,13 @@ __all__ = [
     "Message",
     "NKey",
     "Nats",
+    "Operation",
     "Server",
     "ServerNotFound",
     "Settings",
+    "StreamConfig",
     "Subscription",
     "Token",
     "UserPassword",
+    "Watch",
 ]

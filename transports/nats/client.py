@@ -222,16 +222,19 @@ class Client:
             ClientClosed: the client was not entered, or has been left.
         """
         with trio.move_on_after(timeout):
-            await self.wait_connected()
-            connection = self._connection
-            assert connection is not None
-            done = trio.Event()
-            connection.pongs.append(done.set)
-            self.outbox.put(PING)
-            connection.wake()
-            await done.wait()
-            if self._connection is not connection:
-                raise OutcomeUnknown("", "the connection broke")
+            while True:
+                await self.wait_connected()
+                connection = self._connection
+                assert connection is not None
+                done = trio.Event()
+                connection.pongs.append(done.set)
+                self.outbox.put(PING)
+                connection.wake()
+                await done.wait()
+                if self._connection is connection:
+                    break
+                if not connection.left_in_order:
+                    raise OutcomeUnknown("", "the connection broke")
             if self._violations:
                 violation, *self._violations = self._violations
                 raise violation

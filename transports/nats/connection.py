@@ -71,7 +71,8 @@ class Terms:
 class Connection:
     """A connection whose handshake is done.
 
-    Attributes: `pongs`, what waits for the next PONGs, in order: functions to call, or None.
+    Attributes: `pongs`, what waits for the next PONGs, in order: functions to call, or None;
+    `left_in_order`, whether the server has said that it has all that was written.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class Connection:
         self.place = place
         self.handshake = handshake
         self.pongs: deque[Callable[[], None] | None] = deque()
+        self.left_in_order = False
         self._stream = stream
         self._socket = stream.socket if isinstance(stream, trio.SocketStream) else None
         self._parser = parser
@@ -159,7 +161,8 @@ class Connection:
                 outbox.written()
                 self._room()
             elif self._holding is not None:
-                self.pongs.append(self._holding)
+                # PINGs that wait are behind this one now.
+                self.pongs.insert(len(self.pongs) - outbox.count(PING), self._holding)
                 self._unwritten = PING
                 await self._write_out()
                 await trio.sleep_forever()

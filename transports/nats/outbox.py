@@ -76,6 +76,10 @@ class Outbox:
         self._commands = [command for command in left + self._commands if command.startswith(KEPT)]
         self.size = sum(map(len, self._commands))
 
+    def count(self, command: bytes) -> int:
+        """How many of these wait."""
+        return self._commands.count(command)
+
     def identities(self) -> frozenset[int]:
         """The `id` of each command of which nothing is written."""
         return frozenset(map(id, self._commands))

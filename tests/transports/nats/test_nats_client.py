@@ -1,23 +1,28 @@
 """What our client promises besides what nats-py does, against real servers."""
 
+import base64
 import itertools
+import json
 import logging
 import ssl
+import sys
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import nkeys
 import pytest
 import trio
 import trustme
 
-from transports.nats import Client, Failed, NKey, Settings, Token, UserPassword
+from transports.nats import Client, CredentialsFile, Failed, NKey, Settings, Token, UserPassword
 from transports.nats.engine import Server
 from transports.nats.errors import (
     AuthorizationViolation,
     CannotConnect,
     ClientClosed,
     InvalidSubject,
+    MissingExtra,
     NotConnected,
     OutboxFull,
     PayloadTooLarge,
@@ -175,6 +180,20 @@ async def test_a_full_subscription_drops_the_newest_and_says_where(url: str, uni
         assert (await slow.receive()).data == b"5"
 
 
+async def test_nothing_is_taken_behind_a_gap_before_it_was_told(url: str, unique: str) -> None:
+    async with Client(url) as client:
+        slow = client.subscribe(unique, capacity=2)
+        for number in range(3):
+            client.publish(unique, b"%d" % number)
+        await client.flush()
+        assert (await slow.receive()).data == b"0"
+        client.publish(unique, b"there is room, but it would seem to be next")
+        await client.flush()
+        assert (await slow.receive()).data == b"1"
+        with pytest.raises(SlowConsumer, match="2 messages"):
+            await slow.receive()
+
+
 async def test_what_is_dropped_can_be_had_by_a_function(url: str, unique: str) -> None:
     async with Client(url) as client:
         dropped: list[bytes] = []
@@ -268,8 +287,14 @@ async def test_a_publish_without_permission_is_reported_and_its_request_ends(
         [failed] = [event.error for event in events if isinstance(event, Failed)]
         assert str(failed) == str(caught.value)
         await client.flush()
-        with trio.fail_after(5), pytest.raises(PermissionsViolation):
-            await client.request("forbidden.b", timeout=600)
+        # A request to another subject is not touched.
+        heard = client.subscribe("allowed.slow")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(client.request, "allowed.slow", timeout=20))
+            message = await heard.receive()
+            with trio.fail_after(5), pytest.raises(PermissionsViolation):
+                await client.request("forbidden.b", timeout=600)
+            client.publish(message.reply)
 
 
 async def test_a_subscription_without_permission_ends_with_the_error(guarded: Server) -> None:
@@ -307,6 +332,74 @@ async def test_an_nkey_signs_what_the_server_asks() -> None:
             async with Client(server.url, credentials=NKey(other)):
                 pass
     assert seed.decode() not in repr(NKey(seed))
+
+
+def keys(number: int, kind: int) -> Any:
+    return nkeys.from_seed(bytearray(nkeys.encode_seed(bytes([number]) * 32, kind)))
+
+
+def jwt(issuer: Any, subject: Any, claims: dict[str, object]) -> str:
+    """A token as `nsc` makes them."""
+
+    def encode(data: bytes) -> str:
+        return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+    body = {
+        "jti": "id",
+        "iat": 1_700_000_000,
+        "iss": issuer.public_key.decode(),
+        "sub": subject.public_key.decode(),
+        "name": "test",
+        "nats": {"version": 2, **claims},
+    }
+    head = encode(b'{"typ":"JWT","alg":"ed25519-nkey"}')
+    signed = f"{head}.{encode(json.dumps(body).encode())}"
+    return f"{signed}.{encode(issuer.sign(signed.encode()))}"
+
+
+async def test_a_file_of_credentials_signs_with_the_seed_in_it(tmp_path: Path) -> None:
+    operator = keys(1, nkeys.PREFIX_BYTE_OPERATOR)
+    account = keys(2, nkeys.PREFIX_BYTE_ACCOUNT)
+    user = keys(3, nkeys.PREFIX_BYTE_USER)
+    limits = dict.fromkeys(("subs", "data", "payload", "imports", "exports", "conn", "leaf"), -1)
+    config = "\n".join(
+        [
+            f"operator: {jwt(operator, operator, {'type': 'operator'})}",
+            "resolver: MEMORY",
+            f"resolver_preload {{ {account.public_key.decode()}: "
+            + jwt(operator, account, {"type": "account", "limits": {**limits, "wildcards": True}})
+            + " }",
+        ]
+    )
+    token = jwt(account, user, {"type": "user", "subs": -1, "data": -1, "payload": -1})
+    file = tmp_path / "user.creds"
+
+    def write(seed: bytes) -> None:
+        file.write_text(
+            f"-----BEGIN NATS USER JWT-----\n{token}\n------END NATS USER JWT------\n\n"
+            "************************* IMPORTANT *************************\n"
+            f"-----BEGIN USER NKEY SEED-----\n{seed.decode()}\n------END USER NKEY SEED------\n"
+        )
+
+    write(bytes(user.seed))
+    credentials = CredentialsFile(file)
+    async with Server(config=config, jetstream=False) as server:
+        async with Client(server.url, credentials=credentials) as client:
+            await client.flush()
+        # It is read again for each connection.
+        write(bytes(keys(4, nkeys.PREFIX_BYTE_USER).seed))
+        with pytest.raises(AuthorizationViolation):
+            async with Client(server.url, credentials=credentials):
+                pass
+
+
+async def test_a_package_that_is_missing_is_named_with_its_extra(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "nkeys", None)
+    with pytest.raises(MissingExtra, match=r"trouper\[nats\]") as caught:
+        NKey("SU" + "A" * 56)
+    assert (caught.value.package, caught.value.extra) == ("nkeys", "nats")
 
 
 # -- TLS
@@ -398,6 +491,31 @@ async def test_a_server_that_goes_on_before_tls_is_not_believed() -> None:
         with pytest.raises(CannotConnect, match="before TLS"):
             async with Client(url):
                 pass
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_connection_whose_pings_are_answered_stays() -> None:
+    pings = 0
+    enough = trio.Event()
+
+    async def answer(stream: trio.SocketStream) -> None:
+        nonlocal pings
+        async with stream:
+            await stream.send_all(b'INFO {"version":"2.11.0"}\r\n')
+            while data := await stream.receive_some():
+                pings += data.count(b"PING\r\n")
+                await stream.send_all(data.count(b"PING\r\n") * b"PONG\r\n")
+                if pings >= 8:
+                    enough.set()
+
+    async with trio.open_nursery() as nursery:
+        [listener] = await nursery.start(partial(trio.serve_tcp, answer, 0, host="127.0.0.1"))
+        url = f"nats://127.0.0.1:{listener.socket.getsockname()[1]}"
+        async with Client(url, settings=Settings(ping_every=0.02)) as client:
+            with trio.fail_after(10):
+                await enough.wait()
+            assert client.is_connected
+            assert client.statistics.reconnects == 0
         nursery.cancel_scope.cancel()
 
 

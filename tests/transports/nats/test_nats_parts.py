@@ -181,6 +181,16 @@ def test_what_was_not_written_whole_comes_first_after_a_break() -> None:
     assert outbox.size == 0
 
 
+def test_what_was_written_to_its_last_byte_is_not_written_again() -> None:
+    outbox = Outbox(1000)
+    commands = [b"PUB a 1\r\nx\r\n", b"PUB b 1\r\nx\r\n"]
+    for command in commands:
+        outbox.put(command)
+    outbox.take()
+    outbox.broken(len(commands[0]))
+    assert outbox.take() == commands[1]
+
+
 def test_one_write_is_bounded() -> None:
     outbox = Outbox(1 << 30)
     piece = b"PUB a 1\r\n" + bytes(MOST_AT_ONCE // 2)
