@@ -24,7 +24,7 @@ def broken(repository: Path, rule: Rule, *packages: str) -> list[str]:
 
 
 def public_names() -> dict[str, list[str]]:
-    packages = (*rules.RUNTIME, "actors.testing", "transports.testing")
+    packages = (*rules.RUNTIME, "actors.testing", "transports.testing", "transports.nats")
     return {each: list(importlib.import_module(each).__all__) for each in packages}
 
 

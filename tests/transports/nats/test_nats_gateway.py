@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import trio
 
-from actors import Actor, ActorRef, ActorSystem, Mailbox, Request, message
+from actors import Actor, ActorRef, ActorSystem, Request, message
 from tests.transports.nats.oracle import Oracle
 from tests.transports.nats.test_nats_nodes import node_of, until
 from transports.nats import Nats
@@ -47,8 +47,6 @@ class Inventory(Actor):
 
 
 class Listener(Actor):
-    mailbox = Mailbox(capacity=10)
-
     def __init__(self, heard: list[Any]) -> None:
         self.heard = heard
 
