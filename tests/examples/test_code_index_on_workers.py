@@ -91,6 +91,12 @@ async def test_killed_processes_do_not_change_the_index(tree: str, seed: int) ->
     assert report.ledger.restarts > 0 or seed
 
 
+async def test_over_nats_it_is_the_same_while_processes_are_killed(tree: str) -> None:
+    report, snapshot = await index(tree, workers=2, kill=40, seed=1, engine="nats", limits=FAST)
+    assert snapshot == index_by_loop(tree)
+    assert report.redelivered > 0
+
+
 async def test_a_frozen_process_is_fenced_and_the_index_stays_the_same(tree: str) -> None:
     report, snapshot = await index(tree, workers=2, freeze=60, frozen_for=3.0, limits=FAST, seed=1)
     assert snapshot == index_by_loop(tree)

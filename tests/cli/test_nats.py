@@ -1,0 +1,91 @@
+"""`trouper engine` starts a server, and `trouper run --nats` nodes that meet over it."""
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.kit import Shell, end, shells
+from transports.cli.exit_codes import ExitCode
+
+
+@pytest.fixture
+def shell(tmp_path: Path, repository: Path) -> Iterator[Shell]:
+    yield from shells(tmp_path, repository)
+
+
+def engine(shell: Shell, *options: str) -> tuple[str, int]:
+    """The URL of a server, and the number of its process."""
+    process = shell.start("engine", "--port", "0", "--json", *options)
+    assert process.stderr is not None
+    ready = json.loads(process.stderr.readline())
+    return ready["ready"], ready["process"]
+
+
+def test_nodes_meet_over_an_engine_and_all_of_it_ends_in_good_order(shell: Shell) -> None:
+    url, server = engine(shell)
+    (shell_engine,) = shell.running
+    for name in ("one", "two"):
+        shell.node("--name", name, "--nats", url, "--cluster", "trial", "app")
+    done = shell.command("wait", "--node", "one", "--peer", "two", "--timeout", "20")
+    assert done.exit_code == 0, done.output
+    done = shell.command("ask", "--node", "one", "actor://two/counter", "Get")
+    assert (done.exit_code, done.stdout.strip()) == (0, "0")
+    done = shell.command("publish", "--node", "two", "topic://orders.new", "Put", '{"number": 3}')
+    assert done.exit_code == 0, done.output
+    done = shell.command("ask", "--node", "two", "actor://one/counter", "Get")
+    assert done.stdout.strip() == "3"
+    for process in shell.running[1:]:
+        assert end(process)[0] == 0
+    assert end(shell_engine, signal.SIGINT)[0] == 0
+    assert not Path(f"/proc/{server}").exists()
+
+
+def test_a_server_that_is_killed_ends_the_command_with_an_error(shell: Shell) -> None:
+    _, server = engine(shell)
+    os.kill(server, signal.SIGKILL)
+    (process,) = shell.running
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == ExitCode.FAILED
+    assert "the server has ended" in err
+    assert "Traceback" not in err
+
+
+def test_a_port_that_is_taken_is_said(shell: Shell) -> None:
+    url, _ = engine(shell)
+    done = shell.trouper("engine", "--port", url.rpartition(":")[2])
+    assert done.returncode == ExitCode.TAKEN
+    assert "address already in use" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (["--nats", "nats://127.0.0.1:1"], "--nats needs --cluster"),
+        (["--cluster", "c"], "--cluster and --credentials need --nats"),
+        (["--nats", "x://y", "--cluster", "c"], "a server is a URL"),
+        (["--nats", "nats://127.0.0.1", "--cluster", "a.b"], "a cluster's name"),
+        (["--nats", "nats://127.0.0.1", "--cluster", "c", "--listen", "a:1"], "takes the place"),
+        (
+            ["--nats", "nats://127.0.0.1", "--cluster", "c", "--credentials", "no"],
+            "credentials: no",
+        ),
+        (["--nats", "nats://127.0.0.1", "--cluster", "c", "--tls-cert", "no"], "--tls-ca"),
+    ],
+)
+def test_options_without_a_sense_are_refused(shell: Shell, options: list[str], text: str) -> None:
+    done = shell.trouper("run", *options, "app")
+    assert done.returncode == ExitCode.USAGE
+    assert text in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_no_engine_is_one_clear_line(shell: Shell) -> None:
+    done = shell.trouper("run", "--nats", "nats://127.0.0.1:1", "--cluster", "c", "app")
+    assert done.returncode == ExitCode.TAKEN
+    assert "no server could be reached: 127.0.0.1:1" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
