@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -304,6 +305,58 @@ async def test_noise_at_a_nodes_subjects_disturbs_nobody(
         assert id_ not in node_of(b)._nats_endpoint.streams
         # And in the end nothing is left of the bad calls.
         await until(lambda: len(node_of(b)._nats_endpoint.streams) == 1)
+
+
+PERMITTED = """
+authorization {
+  users: [
+    { user: node, password: secret, permissions: {
+        publish: ["trouper.eu.>", "_INBOX.>", "$JS.API.>", "$KV.trouper-eu.>", "$JS.ACK.>"]
+        subscribe: ["trouper.eu.>", "_INBOX.>"] } }
+    { user: other, password: secret, permissions: {
+        publish: ["trouper.eu.service.>"], subscribe: ["_INBOX.>"] } }
+  ]
+}
+"""
+
+
+async def test_a_node_does_with_the_permissions_that_the_page_gives_it() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "operations.md").read_text("utf-8")
+    for subject in ("$JS.API.>", "$KV.trouper-eu.>", "$JS.ACK.>", "_INBOX.>", "trouper.eu.>"):
+        assert f"`{subject}`" in page
+        assert f'"{subject}"' in PERMITTED
+    async with Server(config=PERMITTED) as server:
+        url = server.url.replace("//", "//node:secret@")
+        options: dict[str, Any] = {
+            "cluster": "eu",
+            "durable": ["queue://jobs"],
+            "exposed": ["service://actor"],
+            "ttl": 1.0,
+        }
+        async with (
+            ActorSystem("a", transport=Nats(url, **options)) as a,
+            ActorSystem("b", transport=Nats(url, **options)) as b,
+        ):
+            numbers: list[float] = []
+            actor = b.spawn(Remote, numbers, name="actor")
+            b.register("service://actor", actor)
+            b.consume("queue://jobs", actor)
+            with trio.fail_after(15):
+                await node_of(a).reached("b")
+                await a.at("queue://jobs").ask(Do("note", 5))
+                await until(lambda: numbers == [5])
+                # The keys are renewed.
+                await trio.sleep(1.5)
+                assert sorted(node_of(a).nodes) == ["a", "b"]
+                async with Client(server.url.replace("//", "//other:secret@")) as other:
+                    body = b'{"name": "kit.Do", "fields": {"what": "sleep", "number": 0}}'
+                    answer = await other.request("trouper.eu.service.actor", body)
+                    assert answer.data == b'{"reply":0}', answer.data
+        wrong = server.url.replace("//", "//node:wrong@")
+        with trio.fail_after(15), pytest.raises(CannotListen, match="Authorization"):
+            await entered(wrong, "eu")
+        with trio.fail_after(15), pytest.raises(CannotListen, match="no permission"):
+            await entered(url, "us")
 
 
 def test_a_server_that_others_could_reach_needs_credentials_or_a_secret() -> None:
