@@ -351,7 +351,7 @@ async def test_a_node_does_with_the_permissions_that_the_page_gives_it() -> None
                 async with Client(server.url.replace("//", "//other:secret@")) as other:
                     body = b'{"name": "kit.Do", "fields": {"what": "sleep", "number": 0}}'
                     answer = await other.request("trouper.eu.service.actor", body)
-                    assert answer.data == b'{"reply":0}', answer.data
+                    assert answer.data == b'{"reply":0.0}', answer.data
         wrong = server.url.replace("//", "//node:wrong@")
         with trio.fail_after(15), pytest.raises(CannotListen, match="Authorization"):
             await entered(wrong, "eu")
