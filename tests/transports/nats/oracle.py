@@ -53,6 +53,11 @@ class Oracle:
     async def run(self, function: Callable[..., Awaitable[T]], *args: Any) -> T:
         return await trio.to_thread.run_sync(self._wait, function, *args)
 
+    async def flush(self) -> None:
+        """What was said before is at the server: the first PING of nats-py may overtake it."""
+        for _ in range(2):
+            await self.run(self.client.flush)
+
     def _wait(self, function: Callable[..., Awaitable[T]], *args: Any) -> T:
         async def call() -> T:
             return await function(*args)

@@ -66,12 +66,12 @@ class Theirs:
 
     async def subscribe(self, subject: str, queue: str = "") -> Any:
         subscription = await self.oracle.run(self.client.subscribe, subject, queue)
-        await self.oracle.run(self.client.flush)
+        await self.oracle.flush()
         return subscription
 
     async def unsubscribe(self, subscription: Any) -> None:
         await self.oracle.run(subscription.unsubscribe)
-        await self.oracle.run(self.client.flush)
+        await self.oracle.flush()
 
     async def next(self, subscription: Any) -> Any:
         message = await self.oracle.run(subscription.next_msg, WITHIN)
@@ -82,7 +82,7 @@ class Theirs:
             await self.oracle.run(self.client.publish, subject, data, reply, headers)
         except nats.errors.MaxPayloadError:
             return "too large"
-        await self.oracle.run(self.client.flush)
+        await self.oracle.flush()
         return "published"
 
     async def answer(self, subject: str) -> None:
@@ -91,9 +91,9 @@ class Theirs:
 
         async def subscribe() -> None:
             await self.client.subscribe(subject, cb=respond)
-            await self.client.flush()
 
         await self.oracle.run(subscribe)
+        await self.oracle.flush()
 
     async def request(self, subject: str, data: bytes, timeout: float, headers: Any = None) -> Any:
         async def request() -> Any:

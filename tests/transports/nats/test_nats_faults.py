@@ -402,8 +402,9 @@ async def test_a_lame_duck_is_left_without_a_request_that_fails(cluster: Cluster
             else:
                 service.publish(message.reply, message.data)
 
+        # What the servers tell each other of subscriptions, they tell in this order.
+        arrived = service.subscribe("numbers", capacity=1_000_000)
         service.listen("service", answer)
-        await service.flush()
         await until(lambda: client.request("service", b"first"))
         answered = []
 
@@ -417,9 +418,6 @@ async def test_a_lame_duck_is_left_without_a_request_that_fails(cluster: Cluster
                 reply = await client.request("service", b"%d" % number, timeout=20)
                 assert reply.data == b"%d" % number
             answered.append(b"others")
-
-        arrived = service.subscribe("numbers", capacity=1_000_000)
-        await service.flush()
 
         async def publish_on() -> None:
             number = 0

@@ -119,7 +119,7 @@ class Theirs:
             await self.run(message.nak, delay or None)
         else:
             await self.run(getattr(message, how))
-        await self.run(self.oracle.client.flush)
+        await self.oracle.flush()
 
     async def left(self, stream: str) -> tuple[int, int]:
         info = await self.run(self.jetstream.stream_info, stream)
@@ -154,8 +154,8 @@ async def script(player: Ours | Theirs, name: str) -> list[object]:
     await player.answer(third[1], "in_progress", 0)
     [again] = await player.fetch(consumer, 10)
     seen.append(again[0])
-    await player.answer(again[1], "nak", 0.3)
-    seen.append([each[0] for each in await player.fetch(consumer, 10, 0.1)])
+    await player.answer(again[1], "nak", 1.0)
+    seen.append([each[0] for each in await player.fetch(consumer, 10, 0.05)])
     [later] = await player.fetch(consumer, 1, 5)
     seen.append(later[0])
     await player.answer(later[1], "ack_sync", 0)
