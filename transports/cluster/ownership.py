@@ -94,6 +94,9 @@ class Ownership:
         self._busy: dict[int, None] = {}
         # By shard: the fence that this node has stopped by, and never acts by again.
         self._given_up: dict[int, int] = {}
+        # Which node should have each shard, of these nodes.
+        self._nodes: list[str] = []
+        self._chosen: list[str] = [""] * shards
 
     @property
     def is_stopping(self) -> bool:
@@ -154,11 +157,17 @@ class Ownership:
         fate = Fate.UNKNOWN if owned is None else view.fate(owned.record.session)
         return standing(owned, fate, session.key)
 
-    def _wish(self, shard: int, nodes: list[str]) -> Wish:
+    def _choose(self) -> None:
+        nodes = self._membership.view.nodes(self.name)
+        if nodes != self._nodes:
+            self._nodes = nodes
+            self._chosen = [chosen(self.name, shard, nodes) for shard in range(self.shards)]
+
+    def _wish(self, shard: int) -> Wish:
         stands = self._standing(shard)
         if stands is Standing.OURS and not self.is_open:
             return Wish.HAND_OVER
-        is_ours = chosen(self.name, shard, nodes) == self._membership.node
+        is_ours = self._chosen[shard] == self._membership.node
         if stands is Standing.OURS and not self.moves:
             is_ours = True
         return WISHES[stands, is_ours]
@@ -170,9 +179,9 @@ class Ownership:
             if self._owner is not None:
                 self._owner.routes_changed()
             return
-        nodes = membership.view.nodes(self.name)
+        self._choose()
         for shard in range(self.shards):
-            self._look_at(shard, self._wish(shard, nodes))
+            self._look_at(shard, self._wish(shard))
         if self._owner is not None:
             self._owner.routes_changed()
 

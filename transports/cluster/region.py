@@ -151,7 +151,7 @@ class Region(Actor):
     """The base of Singleton and Sharded; see there."""
 
     shards: int = 1
-    moves: bool = False
+    moves: ClassVar[bool] = False
     idle: float | None = None
 
     def __init__(
@@ -180,7 +180,7 @@ class Region(Actor):
         )
         self._lanes: dict[int, Lane[Job]] = {}
         self._flushing: dict[int, None] = {}
-        self._retries: dict[Timer, None] = {}
+        self._retries: dict[int, Timer] = {}
         self._held = 0
         self._last = 0
         self.now = system._dispatcher.timers.clock
@@ -212,6 +212,10 @@ class Region(Actor):
         """
         raise NotImplementedError
 
+    def _asked(self, asked: Any, message: Any) -> Any:
+        """What an ask is said to ask, and by whose type its reply is written."""
+        return message
+
     def receive(self, message: Any) -> None:
         """Hold it until it is sent; with too many held, let the mailbox fill."""
         cell = self.context._cell
@@ -234,6 +238,7 @@ class Region(Actor):
         job = Job(self, self._last, shard, key, message, ask)
         if ask is not None:
             ask.where = NOBODY
+            ask.message = self._asked(ask.message, message)
             ask.holder = job  # type: ignore[assignment] # all that is looked at in a holder
         self._lane(shard).put(job)
         self.flush(shard)
@@ -282,12 +287,17 @@ class Region(Actor):
         return system.at(f"actor://{route.node}/{self._owner_path}")
 
     def _retry(self, shard: int) -> None:
+        if shard in self._retries:
+            return
+
         def again() -> None:
+            del self._retries[shard]
             self._lanes[shard].unblock()
             self.flush(shard)
 
         cell = self.context._cell
-        cell._dispatcher.timers.add(RETRY_AFTER, None, again, cell._rare_part().timers)
+        timers = cell._dispatcher.timers
+        self._retries[shard] = timers.add(RETRY_AFTER, None, again, cell._rare_part().timers)
 
     def answered(self, job: Job, value: Any) -> None:
         """An owner has handled a job, or has not."""
