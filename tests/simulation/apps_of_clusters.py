@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import defaultdict
+from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar
 
 import trio
@@ -55,7 +56,7 @@ class Printer(Actor):
 class Stamps(Application):
     """All nodes have stamps printed by the one printer that there is."""
 
-    nodes = 3
+    nodes = 2
     lease: ClassVar[Lease | None] = LEASE
     limits = SHORT
     options: ClassVar[dict[str, Any]] = {"max_restarts": None}
@@ -107,13 +108,8 @@ class Stamps(Application):
     async def recover(self, cluster: Cluster) -> None:
         for name in cluster.names:
             printer = cluster.client.at(f"actor://{name}/printer")
-            with trio.fail_after(4 * LEASE.ttl):
-                while True:
-                    try:
-                        await printer.ask(Stamp("", 0), timeout=2)
-                        break
-                    except ActorError:
-                        await trio.sleep(0.1)
+            stamp = functools.partial(printer.ask, Stamp("", 0), timeout=2)
+            await answers(stamp, f"the printer by {name}")
         await trio.sleep(LEASE.ttl)
 
     def check(self, cluster: Cluster) -> None:
@@ -162,7 +158,7 @@ class Shelf(Actor):
 class Shelves(Application):
     """Many shelves, of which each is somewhere, once."""
 
-    nodes = 3
+    nodes = 2
     lease: ClassVar[Lease | None] = LEASE
     limits = SHORT
     options: ClassVar[dict[str, Any]] = {"max_restarts": None}
@@ -218,24 +214,15 @@ class Shelves(Application):
         chance = cluster.random("recover")
         for name in cluster.names:
             for key in self.keys:
-                with trio.fail_after(4 * LEASE.ttl):
-                    await self.reach(cluster, name, key)
+                shelves = cluster.client.at(f"actor://{name}/shelves")
+                put = functools.partial(shelves.ask, Put(key, "", 0), timeout=2)
+                await answers(put, f"shelf {key} by {name}")
         for number in range(20):
             name, key = chance.choice(cluster.names), chance.choice(self.keys)
             shelves = cluster.client.at(f"actor://{name}/shelves")
             await self.put(shelves, Put(key, "recover", number), 2)
             # About as long as an idle one is let be.
             await trio.sleep(IDLE * chance.choice((0.01, 0.4, chance.uniform(0.98, 1.1))))
-
-    async def reach(self, cluster: Cluster, name: str, key: str) -> None:
-        while True:
-            try:
-                shelves = cluster.client.at(f"actor://{name}/shelves")
-                await shelves.ask(Put(key, "", 0), timeout=2)
-            except ActorError:
-                await trio.sleep(0.1)
-            else:
-                return
 
     def check(self, cluster: Cluster) -> None:
         must("replies match", not self.wrong, "; ".join(self.wrong))
@@ -245,6 +232,19 @@ class Shelves(Application):
             if sender:
                 must("order", numbers == sorted(set(numbers)), f"{sender} to {key}: {numbers}")
         held_by_nobody(cluster, "shelves")
+
+
+async def answers(ask: Callable[[], Awaitable[object]], what: str) -> None:
+    """Now that nothing goes wrong there is an owner within four leases."""
+    with trio.move_on_after(4 * LEASE.ttl):
+        while True:
+            try:
+                await ask()
+            except ActorError:
+                await trio.sleep(0.1)
+            else:
+                return
+    must("liveness", False, f"nobody answers: {what}")
 
 
 def held_by_nobody(cluster: Cluster, name: str) -> None:

@@ -283,11 +283,14 @@ class Ownership:
         except (KeyExists, WrongRevision):
             await self._read(key)
         except StoreUnavailable:
-            # Perhaps it is written: the record itself says whose it is.
-            await membership.pause()
-            await self._read(key)
+            await self._is_unknown(Entry(key, value, 0 if owned is None else owned.revision))
         else:
             membership.view.learn(Entry(key, value, revision))
+
+    async def _is_unknown(self, entry: Entry) -> None:
+        """It was sent, with that revision demanded. If it is written, the record itself says so."""
+        await self._membership.pause()
+        await self._read(entry.key)
 
     async def _read(self, key: str) -> None:
         membership = self._membership

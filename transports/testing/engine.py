@@ -12,9 +12,9 @@ from collections.abc import AsyncIterator, Callable
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
-import attrs
 import trio
 
+from transports.cluster.memory_store import Bucket
 from transports.cluster.store import (
     Change,
     Current,
@@ -40,14 +40,6 @@ PATIENCE: Final = 5.0
 
 LOST_WATCH_AFTER: Final = 3.0
 """Seconds without a sign of life until a client takes its watch for lost."""
-
-
-@attrs.define
-class _Kept:
-    """A key that there is."""
-
-    value: bytes
-    revision: int
 
 
 class SimulatedWatch:
@@ -161,8 +153,7 @@ class Engine:
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        self.keys: dict[str, _Kept] = {}
-        self.revision = 0
+        self.bucket = Bucket()
         self.watches: dict[SimulatedWatch, None] = {}
         self._counts: dict[tuple[str, str], int] = {}
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
@@ -263,43 +254,33 @@ class Engine:
 
     def create(self, key: str, value: bytes, ttl: float | None) -> int:
         """Carry it out."""
-        if key in self.keys:
-            raise KeyExists(key)
-        return self._write(key, value, ttl)
+        return self._written(self.bucket.create(key, value), ttl)
 
     def update(self, key: str, value: bytes, revision: int, ttl: float | None) -> int:
         """Carry it out."""
-        found = self.keys.get(key)
-        if found is None or found.revision != revision:
-            raise WrongRevision(key, revision)
-        return self._write(key, value, ttl)
+        return self._written(self.bucket.update(key, value, revision), ttl)
 
     def delete(self, key: str, revision: int | None) -> None:
         """Carry it out."""
-        found = self.keys.get(key)
-        if revision is not None and (found is None or found.revision != revision):
-            raise WrongRevision(key, revision)
-        if found is not None:
-            self._remove(key)
+        deleted = self.bucket.delete(key, revision)
+        if deleted is not None:
+            self._tell(deleted)
 
     def get(self, key: str) -> Entry | None:
         """Carry it out."""
-        found = self.keys.get(key)
-        return None if found is None else Entry(key, found.value, found.revision)
+        return self.bucket.get(key)
 
-    def _write(self, key: str, value: bytes, ttl: float | None) -> int:
-        self.revision = revision = self.revision + 1
-        self.keys[key] = _Kept(value, revision)
-        self._tell(Entry(key, value, revision))
+    def _written(self, entry: Entry, ttl: float | None) -> int:
+        self._tell(entry)
         if ttl is not None:
-            self._later(ttl, lambda: self._expire(key, revision, None))
-        return revision
+            self._later(ttl, lambda: self._expire(entry.key, entry.revision, None))
+        return entry.revision
 
     def _expire(self, key: str, revision: int, late: Fault | None) -> None:
         if self._away:
             self._waiting.append(lambda: self._expire(key, revision, late))
             return
-        found = self.keys.get(key)
+        found = self.bucket.get(key)
         if found is None or found.revision != revision:
             return
         fault = self._number(ENGINE, "EXPIRY") if late is None else None
@@ -307,25 +288,15 @@ class Engine:
             self._later(fault.by, lambda: self._expire(key, revision, fault))
             return
         self._run.sometimes("a key's time was over")
-        self._remove(key)
-
-    def _remove(self, key: str) -> None:
-        del self.keys[key]
-        self.revision += 1
-        self._tell(Deleted(key, self.revision))
+        self.delete(key, revision)
 
     # -- watches
 
     def begin_watch(self, watch: SimulatedWatch) -> None:
         """Say all that there is, and then what changes."""
         self.watches[watch] = None
-        found = sorted(
-            (kept.revision, key, kept.value)
-            for key, kept in self.keys.items()
-            if key.startswith(watch.prefix)
-        )
-        for revision, key, value in found:
-            self._say(watch, Entry(key, value, revision))
+        for entry in self.bucket.under(watch.prefix):
+            self._say(watch, entry)
         self._say(watch, Current())
 
     def _tell(self, change: Entry | Deleted) -> None:
