@@ -421,7 +421,7 @@ class Cell(CellMailbox):
         rare = self._rare
         if rare is not None and (rare.senders or rare.urgent or rare.redelivered):
             return None
-        if rare is not None and rare.begun is not None:
+        if rare is not None and (rare.begun is not None or rare.lease is not None):
             return None
         if rare is not None and rare.behaviour is not None:
             return None if rare.behaviour_waits else rare.behaviour

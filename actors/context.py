@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from actors.cell import Cell
     from actors.placement import Placement
     from actors.ref import ActorRef
+    from actors.root import Root
     from actors.system import ActorSystem
 
 T = TypeVar("T")
@@ -54,6 +55,25 @@ class Context:
     def incarnation(self) -> int:
         """1, and one more with each restart."""
         return self._cell.incarnation
+
+    @property
+    def fence(self) -> int | None:
+        """The fencing number of the `Singleton` or entity that it is, or belongs to; None: of none.
+
+        It is larger for each later owner. Write it with whatever is kept outside, and let that
+        refuse a smaller one than it has seen: an owner that was stopped in the middle of a handler,
+        and goes on after its lease, then changes nothing.
+        """
+        # It builds on this module.
+        from actors.cell import Cell
+
+        above: Cell | Root = self._cell
+        while isinstance(above, Cell):
+            rare = above._rare
+            if rare is not None and rare.lease is not None:
+                return rare.lease.fence
+            above = above._parent
+        return None
 
     def spawn(
         self,

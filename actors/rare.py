@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import AsyncGenerator, Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from actors.waiting import Waiter
 
@@ -38,16 +38,32 @@ class SendWait(Waiter):
             self.holder._rare.senders.pop(self, None)
 
 
+class Lease(Protocol):
+    """Without which an actor may not act: one of which there is to be one in a cluster.
+
+    fence: a number that only grows from owner to owner, for what the actor writes to.
+    """
+
+    fence: int
+
+    def holds(self) -> bool:
+        """Whether it may begin with a message now."""
+
+    def has_ended(self, cell: Cell) -> None:
+        """It does not hold, as was found when this actor was to begin with a message: stop it."""
+
+
 class Terms:
     """What a parent demands of one child, in the place of what the child's class says.
 
     shutdown: seconds for a stop; None: as the class says. brutal: when the parent stops it, it is
     cancelled at once, without its `stopped()` hook. start_within: seconds for `started()`; None:
     no limit. returns_unhandled: what is left in its mailbox when it stops goes back to the parent's
-    own mailbox, before all that waits there, and not to the dead letters.
+    own mailbox, before all that waits there, and not to the dead letters. lease: without which it
+    may not begin with a message.
     """
 
-    __slots__ = ("brutal", "returns_unhandled", "shutdown", "start_within")
+    __slots__ = ("brutal", "lease", "returns_unhandled", "shutdown", "start_within")
 
     def __init__(
         self,
@@ -55,11 +71,13 @@ class Terms:
         brutal: bool = False,
         start_within: float | None = None,
         returns_unhandled: bool = False,
+        lease: Lease | None = None,
     ) -> None:
         self.shutdown = shutdown
         self.brutal = brutal
         self.start_within = start_within
         self.returns_unhandled = returns_unhandled
+        self.lease = lease
 
 
 class Rare:
@@ -82,6 +100,7 @@ class Rare:
         "helper_waits",
         "incarnation",
         "killed",
+        "lease",
         "limit",
         "link_broken",
         "links",
@@ -139,6 +158,8 @@ class Rare:
         self.killed = False
         self.limit: Timer | None = None
         self.incarnation = 1
+        self.lease: Lease | None = None
+        """Looked at before each message."""
         self.terms: Terms | None = None
         """What its parent demands of it, if it said so."""
         self.between = False

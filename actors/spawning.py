@@ -67,7 +67,9 @@ def spawn(
     cell = make(dispatcher, parent, name, traits, recipe, args)
     children[name] = cell
     if terms is not None:
-        cell._rare_part().terms = terms
+        rare_part = cell._rare_part()
+        rare_part.terms = terms
+        rare_part.lease = terms.lease
     try:
         # In a copy of the caller's context: it may read there, but what it sets stays its own.
         contextvars.copy_context().run(construct, cell)

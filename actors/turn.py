@@ -231,6 +231,10 @@ async def turn(cell: Cell, most: int) -> None:
                 message = cell._message = cell._next()
             elif done >= most:
                 return
+            if rare is not None and rare.lease is not None and not rare.lease.holds():
+                # Not begun: whoever sent it is to know that another one may have it.
+                rare.lease.has_ended(cell)
+                return
             if rare is not None and rare.behaviour is not None:
                 receive: Callable[[Any], Any] = rare.behaviour
                 waits = rare.behaviour_waits

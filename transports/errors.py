@@ -62,6 +62,20 @@ class WindowFull(ActorError):
         )
 
 
+class NoStore(ActorError):
+    """Something that there is once in a cluster was to start where the nodes share no store.
+
+    Attribute: `system` (its name).
+    """
+
+    def __init__(self, system: str) -> None:
+        self.system = system
+        super().__init__(
+            f"the actor system {system!r} shares no store with other nodes, by which they would "
+            "agree who owns what: give its transport one, as in Node(..., store=...)"
+        )
+
+
 class WrongState(ActorError, RuntimeError):
     """Something was asked of a protocol that its state does not allow: a fault of the caller.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from tests.simulation import (  # noqa: F401 - importing a module registers its bugs
     bugs_of_actors,
     bugs_of_applications,
+    bugs_of_clusters,
     bugs_of_nodes,
     bugs_of_routing,
     bugs_of_sessions,

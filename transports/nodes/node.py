@@ -27,6 +27,8 @@ from actors.address import Address, check_name
 from actors.ask import Ask
 from actors.cell import Cell
 from actors.waiting import PENDING, Raised, Waiter
+from transports.cluster.membership import Membership
+from transports.cluster.session import Lease
 from transports.encoding import envelope
 from transports.encoding.codec import Codec
 from transports.endpoint import Endpoint, Peer
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from actors import Actor
     from actors.dispatcher import Dispatcher
     from supervision.processes import WorkerHost
+    from transports.cluster.store import Store
 
 log = logging.getLogger("transports")
 
@@ -99,7 +102,9 @@ class Node:
     machine's clock. limits: see Limits. types: the classes of messages that are exchanged;
     None: all that `@message` has registered. spawnable: the classes of actors that peers may spawn
     here, each by its own name, or a dict of names and classes; they are told of them. None else is
-    made for a peer. One Node belongs to one system.
+    made for a peer. store: what the nodes of a cluster agree by, which `Singleton` and `Sharded`
+    need; lease: how long a node that is not heard of keeps what it owns. One Node belongs to one
+    system.
 
     Raises:
         InvalidAddress: a peer's name cannot stand in an address.
@@ -120,6 +125,8 @@ class Node:
         limits: Limits | None = None,
         types: Iterable[type] | None = None,
         spawnable: Iterable[Recipe] | Mapping[str, Recipe] = (),
+        store: Store | None = None,
+        lease: Lease | None = None,
     ) -> None:
         if incarnation is not None and (type(incarnation) is not int or incarnation < 1):
             raise ValueError(f"incarnation is an int from 1 up: {incarnation!r}")
@@ -144,6 +151,9 @@ class Node:
         self._met = trio.Event()
         """There is a new link."""
         self.leaving = False
+        self._store = store
+        self._lease = lease if lease is not None else Lease()
+        self.membership: Membership | None = None
 
     # -- a transport
 
@@ -168,12 +178,18 @@ class Node:
         # first, which may still talk to other nodes; then `detach` ends this.
         opened = trio.Event()
         self.dispatcher.at_end[self._scope.cancel] = None
+        if self._store is not None:
+            self.membership = Membership(
+                system, self._store, self._lease, self.incarnation, self.codec
+            )
         system._nursery.start_soon(self._run, opened)
         with trio.CancelScope(shield=True):
             await opened.wait()
 
     async def detach(self) -> None:
         """The system is being left: say goodbye, and let go."""
+        if self.membership is not None:
+            await self.membership.leave()
         self.leaving = True
         with contextlib.ExitStack() as letting_go:
             letting_go.callback(self._let_go)
@@ -213,6 +229,9 @@ class Node:
                 async with trio.open_nursery() as nursery:
                     self._nursery = nursery
                     self.opened(self.connect(self._endpoint, self._peers))
+                    if self.membership is not None:
+                        nursery.start_soon(self.membership.run)
+                        await self.membership.joined()
                     opened.set()
                     # Also a node that nobody can call, and that calls nobody, may do so later.
                     await trio.sleep_forever()

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from actors import ActorSystem, Env
+from transports.cluster.session import Lease
 from transports.nodes.node import Limits
 from transports.nodes.spawnable import Recipe
 
@@ -51,7 +52,8 @@ class Application:
 
     nodes: how many nodes, unless `simulate` says so. limits: of each node. options: keywords for
     each ActorSystem. spawnable: of each node but the client's, as for `Node`; one that is set in
-    `__init__` may have classes that know the application.
+    `__init__` may have classes that know the application. lease: None: the nodes share no store;
+    otherwise each has one over a simulated engine, and keeps what it owns by this lease.
 
     Raises:
         TypeError: at the class: `start`, `work` or `recover` is not async, or `check` is.
@@ -59,6 +61,7 @@ class Application:
 
     nodes: ClassVar[int] = 3
     limits: ClassVar[Limits | None] = None
+    lease: ClassVar[Lease | None] = None
     options: ClassVar[Mapping[str, Any]] = {}
     spawnable: Iterable[Recipe] | Mapping[str, Recipe] = ()
 

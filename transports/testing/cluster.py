@@ -14,7 +14,8 @@ import trio
 
 from actors import Actor, ActorSystem, Env
 from actors.env import Clock
-from transports.testing.faults import NODE_FAULTS, PERIOD, Fault
+from transports.testing.engine import SimulatedStore
+from transports.testing.faults import ENGINE_FAULTS, NODE_FAULTS, PERIOD, Fault
 from transports.testing.observe_nodes import ObservedNode
 from transports.testing.tasks import Group
 
@@ -162,6 +163,8 @@ class SimulatedNode:
             incarnation=incarnation,
             limits=app.limits,
             spawnable=() if self.name == CLIENT else app.spawnable,
+            store=None if app.lease is None else self._store(endpoint),
+            lease=app.lease,
         )
         node.simulated = self
         app_failed = False
@@ -191,6 +194,9 @@ class SimulatedNode:
                     self._failed(errors, of_runtime=not (system._failures or app_failed))
             finally:
                 ended.set()
+
+    def _store(self, endpoint: Endpoint) -> SimulatedStore:
+        return SimulatedStore(self.run.engine, self.name, lambda: endpoint.fenced)
 
     def _failed(self, error: Exception, of_runtime: bool) -> None:
         # What a real process would end with: whoever watches over it starts it again.
@@ -277,7 +283,11 @@ async def befall(run: Run, names: Sequence[str]) -> None:
     ends = [*names, CLIENT]
     period = 0
     while True:
-        for fault in run.plan.in_period(period, names, ends):
+        faults = run.plan.in_period(period, names, ends)
+        if run.app.lease is not None:
+            faults += run.plan.of_engine(period, ends)
+            faults.sort(key=lambda fault: (fault.at, str(fault)))
+        for fault in faults:
             await trio.sleep_until(fault.at)
             run.nursery.start_soon(_one, run, fault)
         period += 1
@@ -295,8 +305,26 @@ async def _double(run: Run, node: SimulatedNode, fault: Fault) -> None:
     old.group.hold()
 
 
+async def _befall_engine(run: Run, fault: Fault) -> None:
+    if run.healed:
+        return
+    engine = run.engine
+    run.fired(fault)
+    if fault.kind == "engine-away":
+        engine.goes(fault)
+        await run.sleep_or_heal(fault.lasts)
+        engine.comes_back(fault)
+    else:
+        engine.part(fault.where, fault)
+        await run.sleep_or_heal(fault.lasts)
+        engine.unpart(fault.where, fault)
+
+
 async def _one(run: Run, fault: Fault) -> None:
     network = run.network
+    if fault.kind in ENGINE_FAULTS:
+        await _befall_engine(run, fault)
+        return
     if fault.kind in NODE_FAULTS:
         node = run.nodes.get(fault.where)
         if node is None or node.gone or run.healed:

@@ -31,9 +31,25 @@ then the old one goes on beside the new one."""
 ACTOR_FAULTS: Final = ("raise",)
 """An actor of the application fails, before or at the end of a handler, or in a hook."""
 
-KINDS: Final = (*FRAME_FAULTS, *LINK_FAULTS, *NODE_FAULTS, *ACTOR_FAULTS)
+STORE_FAULTS: Final = ("store-lost", "store-unknown", "store-late", "store-slow", "store-expiry")
+"""What befalls one call of a node to the engine, or one change that it watches: it is lost (and the
+watch with it); it is carried out, and its answer is lost; it arrives late; its answer does; or what
+befalls the end of a key's time to live: it is late."""
 
-_NUMBERED: Final = (*FRAME_FAULTS, "skew", *ACTOR_FAULTS)
+ENGINE_FAULTS: Final = ("engine-away", "engine-part")
+"""What befalls the engine for a while: it answers nobody (an election, a restart), and then all
+that has come meanwhile; nothing passes between it and one node."""
+
+KINDS: Final = (
+    *FRAME_FAULTS,
+    *LINK_FAULTS,
+    *NODE_FAULTS,
+    *ACTOR_FAULTS,
+    *STORE_FAULTS,
+    *ENGINE_FAULTS,
+)
+
+_NUMBERED: Final = (*FRAME_FAULTS, "skew", *ACTOR_FAULTS, *STORE_FAULTS)
 _LIKE: Final[dict[str, str]] = {
     **{kind: f"{kind} n1->n2 DATA #17" for kind in FRAME_FAULTS},
     "part": "part n1<->n2 at 3.5 for 8",
@@ -42,6 +58,11 @@ _LIKE: Final[dict[str, str]] = {
     **{kind: f"{kind} n2 at 9.1 for 2.5" for kind in ("crash", "pause", "double")},
     "skew": "skew n2 #1 by 40 rate 1.004",
     "raise": "raise actor://n2/bank receive #3",
+    **{kind: f"{kind} n2 UPDATE #3" for kind in ("store-lost", "store-unknown")},
+    **{kind: f"{kind} n2 UPDATE #3 by 0.8" for kind in ("store-late", "store-slow")},
+    "store-expiry": "store-expiry engine EXPIRY #3 by 2.5",
+    "engine-away": "engine-away engine at 3.5 for 2",
+    "engine-part": "engine-part n2 at 3.5 for 8",
 }
 
 
@@ -49,8 +70,9 @@ _LIKE: Final[dict[str, str]] = {
 class Fault:
     """One fault. Its text is its identity: `Fault.parse(str(fault)) == fault`.
 
-    kind: of KINDS. where: `n1->n2` (frames and one way), `n1<->n2`, `n1`, or an actor's address.
-    what: the kind of frame (DATA, ACK, ...), or of step (receive, reply, started, ...).
+    kind: of KINDS. where: `n1->n2` (frames and one way), `n1<->n2`, `n1`, `engine`, or an actor's
+    address. what: the kind of frame (DATA, ACK, ...), of step (receive, reply, started, ...), or of
+    call (CREATE, UPDATE, DELETE, GET, WATCH; EVENT: a change that is watched).
     number: which one, from 1; 0: faults that have a time. at: virtual seconds since the run began.
     lasts: seconds. by: seconds late; the bit that flips; or the seconds that a clock is ahead.
     rate: of a clock.
@@ -145,7 +167,9 @@ class Faults:
     Of frames: cut, drop, corrupt, duplicate, delay, reorder: of each frame. Of nodes and of pairs
     of nodes: part, part_one_way, slow, crash, pause, double: in each `PERIOD` seconds. skew: of
     each start of a node. fail: of each step of an actor (a handler's begin and end, a hook's
-    begin).
+    begin). Where nodes share a store: store_lost, store_unknown, store_late, store_slow: of each
+    call; store_expiry: of each key whose time to live ends; engine_away, and of each node
+    engine_part: in each PERIOD.
 
     double is 0 unless it is asked for: an application that has one process of a node's name do
     what must be done once needs help from outside, such as a lock, to bear two.
@@ -171,6 +195,13 @@ class Faults:
     skew: float = _rate(0.5)
     double: float = _rate(0.0)
     fail: float = _rate(0.01)
+    store_lost: float = _rate(0.01)
+    store_unknown: float = _rate(0.02)
+    store_late: float = _rate(0.03)
+    store_slow: float = _rate(0.03)
+    store_expiry: float = _rate(0.2)
+    engine_away: float = _rate(0.05)
+    engine_part: float = _rate(0.05)
     swarm: bool = True
 
     @classmethod
@@ -194,9 +225,7 @@ class Faults:
         }
 
 
-_NAMES: Final = tuple(
-    {"raise": "fail", "part-one-way": "part_one_way"}.get(kind, kind) for kind in KINDS
-)
+_NAMES: Final = tuple("fail" if kind == "raise" else kind.replace("-", "_") for kind in KINDS)
 
 PERIOD: Final = 2.0
 """Seconds in which a node, or a pair of nodes, has one fault of a kind at the most."""

@@ -12,6 +12,7 @@ from actors import Actor
 from actors.actor import is_async
 from actors.context import Context
 from actors.errors import brief
+from transports.cluster.ownership import Tenure
 from transports.testing.observe_nodes import MOST, Identity
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ class SimulatedFault(Exception):
 
 @attrs.define(eq=False)
 class _Life:
-    """One incarnation of an actor. start: that of its node. may_fail: by a fault."""
+    """One incarnation of an actor. start: that of its node. may_fail: by a fault. tenure: by which
+    it acts, if it is one of which there is to be one in the cluster."""
 
     node: SimulatedNode
     start: int
@@ -37,6 +39,7 @@ class _Life:
     path: str
     incarnation: int
     may_fail: bool
+    tenure: Tenure | None = None
     busy: int = 0
 
 
@@ -58,7 +61,7 @@ class Observer:
     handled twice, or before one that its sender has sent to the same actor earlier, or that is
     not what was sent, or was acknowledged before it was in a mailbox; and a node that another one
     does not believe, though both keep to the rules; and a node that talks to an incarnation of
-    another one that is over.
+    another one that is over; and an owner that acts though there is a later one.
     """
 
     def __init__(self, run: Run) -> None:
@@ -72,6 +75,9 @@ class Observer:
         self.handled = 0
         #: By node and identity: what was accepted there and not acknowledged so far.
         self.accepted: dict[tuple[str, bytes], None] = {}
+        # Of what there is one of in the cluster: the fence of its last owner, and which node, in
+        # which incarnation, that is.
+        self._owners: dict[str, tuple[int, str, int]] = {}
 
     def new_identity(self, sender: str) -> tuple[int, int]:
         """The next number of a sender, and which one it is."""
@@ -89,12 +95,15 @@ class Observer:
 
         start: the incarnation of its node. What one that was taken for dead does is not judged.
         """
-        if start != node.incarnation:
-            return
         cell = actor.context._cell
         address = str(cell)
+        lease = None if cell._rare is None else cell._rare.lease
+        tenure = lease if isinstance(lease, Tenure) else None
         own = type(actor).__module__.partition(".")[0] in _OWN
-        life = _Life(node, start, address, _path(address), cell.incarnation, not own)
+        life = _Life(node, start, address, _path(address), cell.incarnation, not own, tenure)
+        self._acts(life)
+        if start != node.incarnation:
+            return
         before = self._lives.get(address)
         if before is not None and before.start == start and before.busy:
             self._run.violated(
@@ -184,6 +193,7 @@ class Observer:
         life.busy += 1
         self.handled += 1
         node = life.node
+        self._acts(life)
         if run.over or node.gone or life.start != node.incarnation:
             return
         newest = self._lives[life.address]
@@ -199,6 +209,25 @@ class Observer:
         found = identities.get(id(message)) if identities else None
         if found is not None and found.message is message:
             self._judge(life, found, message)
+
+    def _acts(self, life: _Life) -> None:
+        """It begins with a message, or its life. One that was taken for dead is judged too."""
+        tenure = life.tenure
+        if tenure is None or self._run.over:
+            return
+        what = f"{tenure.region} {tenure.shard} {life.path}"
+        ours = (tenure.fence, life.node.name, life.start)
+        last = self._owners.setdefault(what, ours)
+        if ours == last:
+            return
+        self._owners[what] = max(ours, last)
+        self._run.sometimes("an owner has a successor")
+        if tenure.fence <= last[0]:
+            self._run.violated(
+                "one owner",
+                f"{life.address} acts by fence {tenure.fence}, in incarnation {life.start} of its "
+                f"node, after {last[1]}, in incarnation {last[2]}, has acted by fence {last[0]}",
+            )
 
     def _judge(self, life: _Life, found: Identity, message: Any) -> None:
         key = (found.sender, f"{life.address}.{life.node.incarnation}")

@@ -11,6 +11,14 @@ from transports.testing.chance import Dice
 from transports.testing.faults import FRAME_FAULTS, PERIOD, Fault, Faults
 
 LONGEST_DELAY: Final = 1.0
+LONGEST_STALL: Final = 6.0
+
+ALL_CALLS: Final = ("store-lost", "store-unknown", "store-late", "store-slow")
+OF_CALLS: Final = {
+    "EVENT": ("store-lost", "store-late"),
+    "EXPIRY": ("store-expiry",),
+}
+"""What can befall what is no call."""
 
 
 class Plan(Protocol):
@@ -24,6 +32,12 @@ class Plan(Protocol):
 
     def on_start(self, node: str, incarnation: int) -> Fault | None:
         """Of the clock of a node that starts."""
+
+    def on_store(self, node: str, kind: str, number: int) -> Fault | None:
+        """Of a node's call to the engine, a change that it watches, or the end of a key's time."""
+
+    def of_engine(self, period: int, ends: Sequence[str]) -> list[Fault]:
+        """Of the engine, and of what is between it and each end; as `in_period`."""
 
     def in_period(self, period: int, nodes: Sequence[str], ends: Sequence[str]) -> list[Fault]:
         """Of nodes and of links between ends, for PERIOD seconds from `period * PERIOD`; sorted."""
@@ -69,6 +83,22 @@ class Chance:
         by = round((drawn[1] - 0.3) * 10 ** (1 + 4 * drawn[2]), 3)
         rate = round(1 + (drawn[3] - 0.5) * 0.02, 4)
         return Fault("skew", node, number=incarnation, by=by, rate=rate)
+
+    def on_store(self, node: str, kind: str, number: int) -> Fault | None:
+        drawn = self._dice.eight(f"store {node} {kind} {number}")
+        for place, fault in enumerate(OF_CALLS.get(kind, ALL_CALLS)):
+            if drawn[place] < self.rates[fault]:
+                by = 0.0
+                if fault not in ("store-lost", "store-unknown"):
+                    by = round(0.01 + LONGEST_STALL * drawn[6] ** 2, 4)
+                return Fault(fault, node, kind, number, by=by)
+        return None
+
+    def of_engine(self, period: int, ends: Sequence[str]) -> list[Fault]:
+        found = list(self._timed("engine-away", "engine", period, 0.1, 6.0))
+        for end in ends:
+            found += self._timed("engine-part", end, period, 0.2, 15.0)
+        return sorted(found, key=lambda fault: (fault.at, str(fault)))
 
     def in_period(self, period: int, nodes: Sequence[str], ends: Sequence[str]) -> list[Fault]:
         found: list[Fault] = []
@@ -121,6 +151,12 @@ class Listed:
 
     def on_start(self, node: str, incarnation: int) -> Fault | None:
         return self._faults.get(("skew", node, "", incarnation))
+
+    def on_store(self, node: str, kind: str, number: int) -> Fault | None:
+        return self._faults.get(("", node, kind, number))
+
+    def of_engine(self, period: int, ends: Sequence[str]) -> list[Fault]:
+        return []
 
     def in_period(self, period: int, nodes: Sequence[str], ends: Sequence[str]) -> list[Fault]:
         start, end = period * PERIOD, (period + 1) * PERIOD

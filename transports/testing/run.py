@@ -29,6 +29,7 @@ from transports.testing.cluster import (
     befall,
     causes,
 )
+from transports.testing.engine import Engine
 from transports.testing.faults import Fault
 from transports.testing.network import Network
 from transports.testing.observe import Observer
@@ -167,6 +168,7 @@ class Run:
         self.descriptions: dict[bytes, str] = {}
         self.trace = Trace()
         self.network = Network(self)
+        self.engine = Engine(self)
         self.observer = Observer(self)
         self.scheduler = make_scheduler(scheduler, self.dice)
         self.tasks = (
@@ -228,6 +230,8 @@ class Run:
         async with trio.open_nursery() as nursery:
             self.nursery = nursery
             nursery.start_soon(self.network.run)
+            if self.app.lease is not None:
+                nursery.start_soon(self.engine.run)
             with self._body:
                 try:
                     await self._phases()
@@ -279,6 +283,7 @@ class Run:
         self.healed = True
         self._healed.set()
         self.network.heal()
+        self.engine.heal()
 
     def _all(self) -> list[SimulatedNode]:
         return [*self.nodes.values(), self.client]

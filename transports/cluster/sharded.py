@@ -1,0 +1,171 @@
+"""Entities by key: one actor for each key, somewhere in the cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar, Final
+
+from actors import Actor, ActorRef, message
+from actors.ask import Ask
+from actors.cell import Cell
+from actors.hashing import stable_hash
+from actors.streams import Channel
+from actors.timers import check_seconds
+from supervision import Strategy
+from supervision.wrapped_ref import WrappedRef
+from transports.cluster.owner import Key
+from transports.cluster.region import Region
+from transports.nodes.remote_ref import RemoteRef
+
+MOST_SHARDS: Final = 10_000
+
+
+@message(name="trouper.ToEntity")
+class ToEntity:
+    """A message for the entity of a key, which it need not hold itself.
+
+    message: as it is on this node; from another one, as its codec has written it.
+    """
+
+    key: Key
+    message: Any
+    is_encoded: bool = False
+
+
+class Sharded(Region):
+    """An actor for each key, of which there is never more than one in the whole cluster.
+
+        accounts = await system.start(
+            functools.partial(Sharded, key="account", idle=60.0), Account, name="accounts"
+        )
+        await accounts.ask(Deposit("ada", 5))        # Deposit has a field called account
+        await Sharded.ref(accounts, "ada").ask(Balance())
+
+    Each node that is to have entities starts it so, with the same arguments, by the same name and
+    at the same place. A key belongs to one of `shards` shards, and a shard to one of these nodes:
+    when one comes or goes, only the shards move that it takes, or had. An entity is made at its
+    first message, by ``cls(key, *args)``, and stops in good order when nobody has sent it anything
+    for `idle` seconds; its next message makes it again. What it knows is gone then, unless it has
+    written that somewhere: see `self.context.fence`.
+
+    key: the name of a field of all messages, or a function of a message; its value is a str or an
+    int. None: only `Sharded.ref` says it. shards: the same on all nodes, for ever; some ten for
+    each node that there may be. idle: None: never. strategy, shutdown: of each entity by itself:
+    one that fails too often stops, and begins anew with its next message.
+
+    A shard that moves is handed over: its entities handle what they have, and stop; what comes for
+    it meanwhile waits where it was sent, in order. Otherwise as `Singleton`.
+
+    Raises:
+        NoStore: the nodes share none.
+        NotAnActor, TypeError, ValueError: an argument is none of what is said above.
+    """
+
+    moves: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        cls: Callable[..., Actor],
+        *args: Any,
+        key: str | Callable[[Any], Key] | None = None,
+        shards: int = 64,
+        idle: float | None = 60.0,
+        strategy: Strategy | None = None,
+        shutdown: float | None = None,
+    ) -> None:
+        if not (key is None or isinstance(key, str) or callable(key)):
+            raise TypeError(f"key is the name of a field, or a function of a message: {key!r}")
+        if type(shards) is not int or not 1 <= shards <= MOST_SHARDS:
+            raise ValueError(f"shards is an int from 1 to {MOST_SHARDS}: {shards!r}")
+        self.shards = shards
+        self.idle = None if idle is None else check_seconds(idle, "idle", zero=False)
+        self._key = key
+        super().__init__(cls, *args, strategy=strategy, shutdown=shutdown)
+
+    @staticmethod
+    def ref(region: ActorRef, key: Key) -> ActorRef:
+        """The entity of a key, as a ref: what it is sent needs no field for it.
+
+        region: of this node, or of another one.
+
+        Raises:
+            TypeError: the key is no str or int, or `region` no ref.
+        """
+        return EntityRef(region, key)
+
+    def _place(self, message: Any) -> tuple[int, Key, Any]:
+        if isinstance(message, ToEntity):
+            key = message.key
+            message = message.message if not message.is_encoded else self._decoded(message)
+        elif self._key is None:
+            raise TypeError(
+                f"{type(message).__name__}: whom is it for? Use Sharded.ref(..., key), or key="
+            )
+        elif isinstance(self._key, str):
+            key = getattr(message, self._key)
+        else:
+            key = self._key(message)
+        return stable_hash(check_key(key)) % self.shards, key, message
+
+    def _asked(self, asked: Any, message: Any) -> Any:
+        # Whoever has encoded it expects a reply to that.
+        return asked if isinstance(asked, ToEntity) and asked.is_encoded else message
+
+    def _decoded(self, message: ToEntity) -> Any:
+        return self._ownership.decode(message.message)
+
+
+class EntityRef(WrappedRef):
+    """See `Sharded.ref`. It cannot be watched, linked or stopped: an entity comes and goes."""
+
+    def __init__(self, region: ActorRef, key: Key) -> None:
+        super().__init__(region)
+        self.key = check_key(key)
+
+    def __repr__(self) -> str:
+        return f"<EntityRef {self.key!r} of {self.address}>"
+
+    def _wrap(self, message: Any) -> ToEntity:
+        if isinstance(self.ref, RemoteRef):
+            body = self.ref._node.codec.encode_value(message)
+            return ToEntity(self.key, body, True)
+        return ToEntity(self.key, message)
+
+    def tell(self, message: object) -> None:
+        self.ref.tell(self._wrap(message))
+
+    async def send(self, message: object) -> None:
+        await self.ref.send(self._wrap(message))
+
+    async def ask(self, message: Any, timeout: float | None = 5.0) -> Any:
+        return await self.ref.ask(self._wrap(message), timeout)
+
+    async def _open_stream(self, channel: Channel, request: object) -> None:
+        await self.ref._open_stream(channel, self._wrap(request))
+
+    def _take_over(self, ask: Ask) -> None:
+        ask.message = self._wrap(ask.message)
+        self.ref._take_over(ask)
+
+    def stop(self) -> None:
+        raise TypeError("an entity is not stopped from outside: it may stop itself, or be idle")
+
+    async def stopped(self) -> None:
+        raise TypeError("an entity has no end: its next message makes it again")
+
+    def _watched_by(self, watcher: Cell) -> None:
+        raise TypeError(f"watch() takes the ref of one actor, not {self!r}")
+
+    def _linked_by(self, other: Cell) -> None:
+        raise TypeError(f"link() takes the ref of one actor, not {self!r}")
+
+
+def check_key(key: Any) -> Key:
+    """Return a key.
+
+    Raises:
+        TypeError: it is no str or int.
+    """
+    if isinstance(key, bool) or not isinstance(key, str | int):
+        raise TypeError(f"the key of an entity is a str or an int, not {key!r}")
+    return key
