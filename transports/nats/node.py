@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from actors import ActorError
+from transports.cluster.session import Lease
 from transports.endpoint import Peer
 from transports.errors import CannotListen
 from transports.nats.client import Client
@@ -23,6 +24,7 @@ from transports.nats.gateway import Gateway, check_exposed
 from transports.nats.kv import KeyValue
 from transports.nats.pool import parse_url
 from transports.nats.presence import Presence
+from transports.nats.store import NatsStore
 from transports.nodes.connecting import Connections
 from transports.nodes.node import Limits, Node
 from transports.nodes.spawnable import Recipe
@@ -60,8 +62,8 @@ class Nats(Node):
     messages the engine keeps, the same on all nodes. workers_too: the worker processes of this
     node join the cluster over NATS, where other nodes reach them; by default they have sockets of
     this machine for themselves. replicas: of the bucket, 3 in a cluster of servers. ttl: seconds
-    after which a node that has gone without a word is called no more. limits, incarnation, types,
-    spawnable: as Node's.
+    after which a node that has gone without a word is called no more. lease: of `Singleton` and
+    `Sharded`; the store is the engine's. limits, incarnation, types, spawnable: as Node's.
 
     Raises:
         CannotListen: neither credentials nor TLS nor secret, and a server is not on loopback.
@@ -82,6 +84,7 @@ class Nats(Node):
         workers_too: bool = False,
         replicas: int = 1,
         ttl: float = 10.0,
+        lease: Lease | None = None,
         incarnation: int | None = None,
         limits: Limits | None = None,
         types: Iterable[type] | None = None,
@@ -113,6 +116,7 @@ class Nats(Node):
             limits=limits,
             types=types,
             spawnable=spawnable,
+            lease=lease,
         )
         self._exposed = check_exposed(exposed)
         self._durable = check_durable(durable)
@@ -211,6 +215,7 @@ class Nats(Node):
                     self.bucket = await KeyValue.create_bucket(
                         client, self.bucket_name, marker_ttl=MARKERS, replicas=self._replicas
                     )
+                    self._store = NatsStore(self.bucket)
                     presence = self._presence = Presence(
                         self.bucket, name, env, self._ttl, self._came, self._went
                     )
