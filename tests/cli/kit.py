@@ -1,20 +1,34 @@
 """Running `trouper` as a user does: in processes, from a folder with modules of the user's own."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import attrs
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
 from transports.cli import main
 
 START = "import sys; from transports.cli import main; sys.argv[0] = 'trouper'; main()"
+
+BATCH = """
+import json, sys
+from click.testing import CliRunner
+from transports.cli import main
+ended = []
+for args in json.load(sys.stdin):
+    done = CliRunner().invoke(main, args, prog_name="trouper")
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    ended.append((done.exit_code, done.stdout, done.stderr))
+json.dump(ended, sys.stdout)
+"""
 
 APP = """
 import logging
@@ -122,13 +136,28 @@ class Shell:
             **more,
         )
 
-    def command(self, *args: str, **more: Any) -> Result:
-        """The same within this process, for what talks to a running node and ends by itself."""
-        runner = CliRunner(env={"XDG_RUNTIME_DIR": self.environment["XDG_RUNTIME_DIR"]})
+    def command(self, *args: str, **more: Any) -> subprocess.CompletedProcess[str]:
+        """The same within this process: for what talks to a running node and ends by itself."""
+        runner = CliRunner(env=self.environment)
         done = runner.invoke(main, args, prog_name="trouper", **more)
         if done.exception is not None and not isinstance(done.exception, SystemExit):
             raise done.exception
-        return done
+        return subprocess.CompletedProcess(args, done.exit_code, done.stdout, done.stderr)
+
+    def batch(self, *commands: Sequence[str]) -> list[subprocess.CompletedProcess[str]]:
+        """Several, one after the other, in one other process: for what imports modules of users."""
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", BATCH],
+            cwd=self.folder,
+            env=self.environment,
+            input=json.dumps(commands),
+            capture_output=True,
+            text=True,
+            timeout=50,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        return [subprocess.CompletedProcess("", *each) for each in json.loads(done.stdout)]
 
     def start(self, *args: str) -> subprocess.Popen[str]:
         """Start it."""

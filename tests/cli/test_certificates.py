@@ -57,10 +57,10 @@ def line_of(process: subprocess.Popen[str]) -> str:
 def test_nodes_with_certificates_join_and_are_reached_from_each_other(shell: Shell) -> None:
     a, address = shell.node_at("--name", "a", "--listen", "127.0.0.1:0", *tls("a"), "app:Counter")
     b = shell.node("--name", "b", "--join", address, *tls("b"), "app:Counter", "5")
-    assert shell.command("wait", "--node", "a", "--peer", "b", "--timeout", "30").exit_code == 0
+    assert shell.command("wait", "--node", "a", "--peer", "b", "--timeout", "30").returncode == 0
     assert shell.command("ask", "--node", "a", "actor://b/counter", "Get").stdout == "5\n"
     counter = "actor://a/counter"
-    assert shell.command("tell", "--node", "b", counter, "Put", '{"number": 3}').exit_code == 0
+    assert shell.command("tell", "--node", "b", counter, "Put", '{"number": 3}').returncode == 0
     assert shell.command("ask", "--node", "b", counter, "Get").stdout == "3\n"
     assert end(b) == (0, "counted 5\n", "")
     assert end(a) == (0, "counted 3\n", "")
@@ -123,10 +123,10 @@ def test_who_may_not_join_is_refused_in_one_line_on_both_sides_and_no_message_ar
     if there:
         assert line_of(b).startswith(there)
     lost = shell.command("ask", "--node", "b", "--timeout", "0.2", "actor://a/counter", "Get")
-    assert (told.exit_code, lost.exit_code) in {(0, 5), (4, 4), (0, 4)}
+    assert (told.returncode, lost.returncode) in {(0, 5), (4, 4), (0, 4)}
     assert lost.stderr.startswith("Error: ")
     assert lost.stderr.count("\n") == 1
-    assert shell.command("wait", "--node", "a", "--peer", "b", "--timeout", "0").exit_code == 5
+    assert shell.command("wait", "--node", "a", "--peer", "b", "--timeout", "0").returncode == 5
     assert shell.command("ask", "--node", "a", "actor://a/counter", "Get").stdout == "0\n"
     # It has tried again and again, and said so once.
     assert end(b) == (0, "counted 5\n", "")

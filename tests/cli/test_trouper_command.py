@@ -11,46 +11,9 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-START = "import sys; from transports.cli import main; sys.argv[0] = 'trouper'; main()"
+from tests.cli.kit import START, shells
 
-Run = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture
-def environment(repository: Path) -> Iterator[dict[str, str]]:
-    # The path of a unix socket is short, and those of pytest are long.
-    with TemporaryDirectory() as runtime:
-        yield {
-            **os.environ,
-            "PYTHONPATH": str(repository),
-            "PYTHONUNBUFFERED": "1",
-            "XDG_RUNTIME_DIR": runtime,
-        }
-
-
-@pytest.fixture
-def trouper(tmp_path: Path, environment: dict[str, str]) -> Run:
-    """Run `trouper ARGS...` in a folder of the test's own."""
-
-    def run(*args: str, cwd: Path = tmp_path) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-P", "-c", START, *args],
-            cwd=cwd,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=50,
-        )
-
-    return run
-
-
-@pytest.fixture
-def app(tmp_path: Path) -> Path:
-    """A module of the user's."""
-    path = tmp_path / "app.py"
-    path.write_text(
-        """
+APP = """
 import click
 from actors import Actor
 
@@ -119,7 +82,91 @@ number = 42
 def sync():
     pass
 """
-    )
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+CANNOT_BE_RUN = {
+    "nothing": "no module named 'nothing' here or among the installed packages",
+    "nothing.at.all": "no module named 'nothing' here or among the installed packages",
+    "app.inside": "no module named 'app.inside' here or among the installed packages",
+    "app:absent": "module 'app' has no 'absent'; it has main, greet, command, "
+    "Countdown, Server, Stubborn, Slow, Broken",
+    "app:number": "app:number is a value of type int; it can be one of: ",
+    "app:sync": "app:sync is a function that is not async; it can be one of: ",
+    "app:Plain": "app:Plain is a class that is no Actor; it can be one of: ",
+    "app:Actor": "app:Actor is the base class Actor; it can be one of: ",
+    "app.py": "'app.py' is a file; name the module: app",
+    "./app.py": "'./app.py' is not the name of a module; write it with dots",
+    ".app": "'.app' is not the name of a module",
+    ":main": "'' is not the name of a module",
+}
+
+ENDED = [
+    ["--version"],
+    ["--help"],
+    ["run", "--help"],
+    ["run", "app:greet"],
+    ["run", "app:greet", "a", "b", "c"],
+    ["run", "app:greet", "you"],
+    ["run", "app:Countdown"],
+    ["run", "app:command", "--help"],
+    ["simluate", "examples.bank"],
+    ["dance"],
+    *[["run", target] for target in CANNOT_BE_RUN],
+]
+"""What neither needs a process of its own, nor starts a node."""
+
+
+@pytest.fixture(scope="module")
+def in_one_process(
+    tmp_path_factory: pytest.TempPathFactory, repository: Path
+) -> Iterator[list[subprocess.CompletedProcess[str]]]:
+    for shell in shells(tmp_path_factory.mktemp("shell"), repository):
+        (shell.folder / "app.py").write_text(APP)
+        yield shell.batch(*ENDED)
+
+
+@pytest.fixture
+def ended(in_one_process: list[subprocess.CompletedProcess[str]]) -> Run:
+    """What came of `trouper ARGS...`, of those in ENDED."""
+    return lambda *args: in_one_process[ENDED.index([*args])]
+
+
+@pytest.fixture
+def environment(repository: Path) -> Iterator[dict[str, str]]:
+    # The path of a unix socket is short, and those of pytest are long.
+    with TemporaryDirectory() as runtime:
+        yield {
+            **os.environ,
+            "PYTHONPATH": str(repository),
+            "PYTHONUNBUFFERED": "1",
+            "XDG_RUNTIME_DIR": runtime,
+        }
+
+
+@pytest.fixture
+def trouper(tmp_path: Path, environment: dict[str, str]) -> Run:
+    """Run `trouper ARGS...` in a folder of the test's own."""
+
+    def run(*args: str, cwd: Path = tmp_path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-P", "-c", START, *args],
+            cwd=cwd,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=50,
+        )
+
+    return run
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Path:
+    """A module of the user's."""
+    path = tmp_path / "app.py"
+    path.write_text(APP)
     return path
 
 
@@ -150,14 +197,14 @@ def started(
         process.communicate()
 
 
-def test_the_version_is_that_of_the_distribution(trouper: Run) -> None:
-    done = trouper("--version")
+def test_the_version_is_that_of_the_distribution(ended: Run) -> None:
+    done = ended("--version")
     assert done.stdout == f"trouper {importlib.metadata.version('trouper')}\n"
 
 
-def test_help_names_the_command_and_says_what_can_be_run(trouper: Run) -> None:
-    assert "run" in trouper("--help").stdout
-    text = " ".join(trouper("run", "--help").stdout.split())
+def test_help_names_the_command_and_says_what_can_be_run(ended: Run) -> None:
+    assert "run" in ended("--help").stdout
+    text = " ".join(ended("run", "--help").stdout.split())
     assert "MODULE[:name] [ARGS]..." in text
     for kind in ("click command", "async function", "Actor class"):
         assert kind in text
@@ -169,15 +216,15 @@ def test_main_is_the_default_name_and_arguments_are_strings(trouper: Run, app: P
     assert done.returncode == 0
 
 
-def test_an_async_function_is_run_by_name(trouper: Run, app: Path) -> None:
-    assert trouper("run", "app:greet", "you").stdout == "hello you\n"
+def test_an_async_function_is_run_by_name(ended: Run) -> None:
+    assert ended("run", "app:greet", "you").stdout == "hello you\n"
 
 
 @pytest.mark.parametrize("args", [[], ["a", "b", "c"]])
 def test_an_async_function_with_the_wrong_number_of_arguments_is_a_usage_error(
-    trouper: Run, app: Path, args: list[str]
+    ended: Run, args: list[str]
 ) -> None:
-    done = trouper("run", "app:greet", *args)
+    done = ended("run", "app:greet", *args)
     assert done.returncode == 2
     assert "app:greet expects NAME GREETING: " in done.stderr
     assert "Traceback" not in done.stderr
@@ -189,8 +236,8 @@ def test_a_click_command_gets_the_arguments_options_and_exit_code(trouper: Run, 
     assert done.returncode == 3
 
 
-def test_help_after_the_target_is_the_targets_help(trouper: Run, app: Path) -> None:
-    done = trouper("run", "app:command", "--help")
+def test_help_after_the_target_is_the_targets_help(ended: Run) -> None:
+    done = ended("run", "app:command", "--help")
     assert done.stdout.startswith("Usage: trouper run app:command [OPTIONS] [WORDS]...")
 
 
@@ -200,10 +247,8 @@ def test_an_actor_runs_until_it_stops(trouper: Run, app: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_an_actor_with_the_wrong_number_of_arguments_is_a_usage_error(
-    trouper: Run, app: Path
-) -> None:
-    done = trouper("run", "app:Countdown")
+def test_an_actor_with_the_wrong_number_of_arguments_is_a_usage_error(ended: Run) -> None:
+    done = ended("run", "app:Countdown")
     assert done.returncode == 2
     assert "app:Countdown expects START: " in done.stderr
 
@@ -248,33 +293,11 @@ def test_an_actor_that_cannot_start_shows_its_traceback(trouper: Run, app: Path)
     assert "app.py" in done.stderr
 
 
-@pytest.mark.parametrize(
-    ("target", "line"),
-    [
-        ("nothing", "no module named 'nothing' here or among the installed packages"),
-        ("nothing.at.all", "no module named 'nothing' here or among the installed packages"),
-        ("app.inside", "no module named 'app.inside' here or among the installed packages"),
-        (
-            "app:absent",
-            "module 'app' has no 'absent'; it has main, greet, command, Countdown, "
-            "Server, Stubborn, Slow, Broken",
-        ),
-        ("app:number", "app:number is a value of type int; it can be one of: "),
-        ("app:sync", "app:sync is a function that is not async; it can be one of: "),
-        ("app:Plain", "app:Plain is a class that is no Actor; it can be one of: "),
-        ("app:Actor", "app:Actor is the base class Actor; it can be one of: "),
-        ("app.py", "'app.py' is a file; name the module: app"),
-        ("./app.py", "'./app.py' is not the name of a module; write it with dots"),
-        (".app", "'.app' is not the name of a module"),
-        (":main", "'' is not the name of a module"),
-    ],
-)
-def test_what_cannot_be_run_is_one_clear_line(
-    trouper: Run, app: Path, target: str, line: str
-) -> None:
-    done = trouper("run", target)
+@pytest.mark.parametrize("target", CANNOT_BE_RUN)
+def test_what_cannot_be_run_is_one_clear_line(ended: Run, target: str) -> None:
+    done = ended("run", target)
     assert done.returncode == 1
-    assert done.stderr.startswith(f"Error: {line}")
+    assert done.stderr.startswith(f"Error: {CANNOT_BE_RUN[target]}")
     assert done.stderr.count("\n") == 1
     assert done.stdout == ""
 
@@ -306,8 +329,8 @@ def test_a_missing_folder_for_the_code_index_is_one_clear_line(
     assert done.stderr == "Error: cannot index '/no/such/folder': No such file or directory\n"
 
 
-def test_a_command_that_is_mistyped_is_suggested(trouper: Run) -> None:
-    done = trouper("simluate", "examples.bank")
+def test_a_command_that_is_mistyped_is_suggested(ended: Run) -> None:
+    done = ended("simluate", "examples.bank")
     assert done.returncode == 2
     assert done.stderr.endswith("No such command 'simluate'. Did you mean 'simulate'?\n")
-    assert "Did you mean" not in trouper("dance").stderr
+    assert "Did you mean" not in ended("dance").stderr

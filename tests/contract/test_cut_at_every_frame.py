@@ -26,8 +26,8 @@ from transports import Node
 
 QUICK = attrs.evolve(LIMITS, dial_at_most=0.01, resend_after=0.05, leave_within=5.0)
 
-EVERY = 1 if os.environ.get("TROUPER_EVERY_FRAME") else 5
-"""Which frames: each of them, or each fifth one."""
+EVERY = 1 if os.environ.get("TROUPER_EVERY_FRAME") else 7
+"""Which frames: each of them, or each seventh one."""
 
 Change = Callable[[Proxy], None]
 Leave = Callable[[], Awaitable[None]]

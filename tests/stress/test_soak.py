@@ -7,7 +7,7 @@ import pytest
 from benchmarks import soak
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_every_message_is_accounted_for_whatever_fails(seed: int) -> None:
     again = f"again by: python -m benchmarks.soak --messages 30000 --seed {seed}"
     ledger, score = soak.soak(30_000, 0.18, seed)

@@ -237,6 +237,33 @@ async def test_what_a_lost_consumer_had_not_finished_goes_to_another_one(
         assert logs[1] == [0]
 
 
+async def test_what_a_lost_consumer_had_goes_to_no_other_consumer_of_the_lost_node(
+    autojump_clock: MockClock,
+) -> None:
+    class Slow(Remote):
+        async def receive(self, message: Any) -> Any:
+            await trio.sleep(0.1 if self.context.system.name == "a" else 100)
+            return await super().receive(message)
+
+    log: list[float] = []
+    wires = Wires()
+    async with cluster("a", "b", wires=wires) as (a, b):
+        for _ in range(3):
+            b.consume("queue://jobs", b.spawn(Slow), prefetch=10)
+        await trio.sleep(1)
+        queue = a.at("queue://jobs")
+        for number in range(12):
+            await queue.send(Do("note", number))
+        await wires.part("a", "b")
+        a.consume("queue://jobs", a.spawn(Slow, log))
+        begin = trio.current_time()
+        while len(log) < 12:
+            await trio.sleep(0.1)
+        # As soon as the node is lost, and not when it is lost once more.
+        assert trio.current_time() - begin < Limits().lost_after + 2
+        await trio.sleep(400)
+
+
 async def test_a_message_that_fails_on_every_node_becomes_a_dead_letter(
     autojump_clock: MockClock,
 ) -> None:

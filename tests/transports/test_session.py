@@ -202,7 +202,7 @@ def test_what_was_not_delivered_or_is_accepted_already_cannot_be_accepted(sequen
         session.accepted(sequence)
 
 
-def test_too_many_ranges_are_told_in_turn() -> None:
+def test_ranges_whose_acknowledgements_were_lost_are_told_again_in_turn() -> None:
     near, far = Session(400), Session(400)
     hellos = near.hello("near", 1), far.hello("far", 1)
     near.connected(Agreed(hellos[1], False, 0), 0.0)
@@ -214,15 +214,17 @@ def test_too_many_ranges_are_told_in_turn() -> None:
     for number in range(2, 401, 2):
         far.accepted(number)
     acknowledged = []
+    assert len(far.outgoing(0.0)) == 4
     for turn in range(4):
+        # Any reason for an ACK does: here, a PING.
+        far.received(frames.encode_number(frames.PING, 1), 0.0)
         frame, *_ = far.outgoing(0.0)
         near.received(frame, 0.0)
         acknowledged += near.acknowledged()
         assert len(acknowledged) == min(64 * (turn + 1), 200)
-        # Any reason for an ACK does: here, a PING.
-        far.received(frames.encode_number(frames.PING, 1), 0.0)
     assert acknowledged == list(range(2, 401, 2))
     # And again from the first.
+    far.received(frames.encode_number(frames.PING, 1), 0.0)
     assert frames.decode_ack(far.outgoing(0.0)[0]).ranges[0] == (2, 2)
 
 
@@ -669,6 +671,29 @@ def test_an_acknowledgement_waits_for_some_only() -> None:
     session.received(data(2, b"2"), 0.0)
     session.accepted(2, lazily=True)
     assert session.outgoing(0.0) == [ack(2, 2)]
+
+
+def test_all_that_was_accepted_is_told_at_once_however_many_ranges_it_takes() -> None:
+    session = connected(window=1_000)
+    for number in range(1, 401):
+        session.received(data(number), 0.0)
+    for number in range(2, 401, 2):
+        session.accepted(number)
+    told = [frames.decode_ack(frame).ranges for frame in session.outgoing(0.0)]
+    assert [each[0] for part in told for each in part] == list(range(2, 401, 2))
+    assert [len(part) for part in told] == [64, 64, 64, 8]
+    # What is new is told at once; and with nothing new, all in turn.
+    session.accepted(399)
+    (only,) = session.outgoing(0.0)
+    assert frames.decode_ack(only).ranges == ((398, 400),)
+    session.received(frames.encode_number(frames.PING, 1), 0.0)
+    (again, _) = session.outgoing(0.0)
+    assert len(frames.decode_ack(again).ranges) == 64
+    # On a new connection: all, since nobody knows what has arrived.
+    session.disconnected()
+    session.connected(resumed(0), 0.0)
+    acks = [frames.decode_ack(frame).ranges for frame in session.outgoing(0.0)]
+    assert sum(map(len, acks)) == 199
 
 
 # -- the window in bytes

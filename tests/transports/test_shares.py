@@ -7,14 +7,9 @@ from typing import Any
 import trio
 from trio.testing import MockClock
 
-from actors import Actor, ActorRef, Mailbox, MailboxFull, message
-from tests.transports.kit import Do, Get, Remote, cluster
+from actors import Actor, ActorRef, Mailbox, MailboxFull
+from tests.transports.kit import Do, Get, Remote, Wires, cluster
 from transports import Limits
-
-
-@message(name="shares.Go")
-class Go:
-    """Lets the Stuck go on."""
 
 
 class Stuck(Actor):
@@ -108,4 +103,34 @@ async def test_large_messages_for_one_that_takes_nothing_leave_room_for_the_othe
         assert await there.ask(Get(), timeout=1) == list(range(100))
         gate.set()
         await trio.sleep(10)
+        assert a.ledger.queued == 0
+
+
+async def test_many_that_wait_among_others_keep_no_acknowledgement_of_these(
+    autojump_clock: MockClock,
+) -> None:
+    gate = trio.Event()
+    wires = Wires()
+    async with cluster("a", "b", wires=wires) as (a, b):
+        b.spawn(Stuck, gate, name="stuck")
+        b.spawn(Remote, name="there")
+        stuck, there = a.at("actor://b/stuck"), a.at("actor://b/there")
+        await there.ask(Get())
+        for number in range(500):
+            await stuck.send(Do("wait"))
+            await there.send(Do("note", number))
+        await trio.sleep(0.1)
+        # Every second one has been accepted: in 500 ranges, of which an ACK tells 64.
+        assert a.ledger.queued == 500 - 3
+        begin = trio.current_time()
+        for number in range(500, 3_000):
+            await there.send(Do("note", number))
+        assert trio.current_time() - begin < 0.5
+        for number in range(100):
+            await there.send(Do("note", number))
+        await wires.cut("a", "b")
+        await trio.sleep(1)
+        assert a.ledger.queued == 500 - 3
+        gate.set()
+        await trio.sleep(5)
         assert a.ledger.queued == 0

@@ -21,7 +21,6 @@ from transports.cli.exit_codes import ExitCode, Failed
 from transports.cli.node import NodeOptions, check_node_name, make_transport
 from transports.cli.signals import stop_signals
 from transports.cli.target import Target
-from transports.cli.workers import start_workers
 from transports.control import Control, NodeRuns, Place, claim, place_of, serve
 from transports.nodes.history import recording
 from transports.nodes.inspector import address_of
@@ -121,6 +120,8 @@ class _Run:
             async with system, serve(system, place) as control:
                 served = True
                 if self._options.workers:
+                    from transports.cli.workers import start_workers  # it loads all of supervision
+
                     await start_workers(system, self._options.workers, self._target)
                 with self._body:
                     await self._work(system, control)

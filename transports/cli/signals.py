@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import signal
@@ -35,6 +36,8 @@ def stop_signals(stop: Callable[[], None], end: Callable[[], None]) -> Iterator[
             exit_at_once()
         if count == 2:
             signal.setitimer(signal.ITIMER_REAL, UNWIND_WITHIN)
+            # The interpreter's own end takes the handlers away first: SIGALRM would then kill it.
+            atexit.register(signal.setitimer, signal.ITIMER_REAL, 0.0)
         with contextlib.suppress(trio.RunFinishedError):
             token.run_sync_soon(stop if count == 1 else end)
 

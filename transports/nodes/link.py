@@ -392,8 +392,9 @@ class Link:
         self.incoming.lost()
         self.outgoing.session = self.session
         self.incoming = self.node.new_incoming(self.peer, self.session, self.outgoing)
-        self.outgoing.lost(down, for_good)
+        # First: what it had not finished is to go to others, and not to its next session.
         self.node.directory.lost(self.peer)
+        self.outgoing.lost(down, for_good)
         self.down_since = self.node.dispatcher.timers.clock()
 
     async def watch_over(self) -> None:

@@ -91,9 +91,12 @@ class Inbound:
         self._asked_at = -1
         self._ask = False
         self._told = 0
+        # Of the ranges, which are to be told: what was accepted since the last ACK.
+        self._fresh: list[int] = []
 
     def resume(self) -> None:
         """Go on over a new connection."""
+        self._fresh = self._accepted.firsts()
         self._asked_at = -1
         self._ask = False
         # The last ACK of the connection before may not have arrived.
@@ -147,6 +150,8 @@ class Inbound:
         last = sequence + count - 1
         if not 0 < sequence <= last <= self.received or not self._accepted.add_run(sequence, last):
             raise ValueError(f"message {sequence} was not delivered, or is accepted already")
+        if last > self._accepted.below:
+            self._fresh.append(sequence)
         uncharged = self._uncharged
         if uncharged:
             for number in range(sequence, last + 1):
@@ -181,15 +186,23 @@ class Inbound:
             self._sizes[number] = len(payload)
 
     def ack(self) -> bytes:
-        """The frame of an ACK of everything until now."""
+        """The frame of an ACK of everything until now; it is urgent still if there is another.
+
+        What was accepted since the last one is told at once, in as many ACKs as that takes: the
+        sender's window waits for it. An ACK that has nothing new repeats the ranges in turn.
+        """
         ranges = self._accepted
         part: tuple[tuple[int, int], ...] = ()
-        if len(ranges):
-            # In turn, if there are too many for one ACK.
+        fresh, self._fresh = self._fresh, []
+        if len(ranges) > MOST_RANGES and fresh:
+            found = list(ranges.around(sorted(fresh)).items())
+            part = tuple(found[:MOST_RANGES])
+            self._fresh = [first for first, _ in found[MOST_RANGES:]]
+        elif len(ranges):
             start = self._told if self._told < len(ranges) else 0
             part = ranges.part(start, MOST_RANGES)
             self._told = start + MOST_RANGES
         ask, self._ask = self._ask, False
-        self.due = self.urgent = False
+        self.due = self.urgent = bool(self._fresh)
         self.unsaid = 0
         return encode_ack(Ack(ask, self.received, ranges.below, part))

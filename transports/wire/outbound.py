@@ -212,36 +212,36 @@ class Outbound:
     def _free(self, numbers: Iterable[int]) -> None:
         pop, append = self._frames.pop, self._acknowledged.append
         of: bytes | None = None
-        taken: list[int] = []
+        count = 0
         for number in numbers:
             frame = pop(number, None)
             # An ACK repeats what those before it have said.
             if frame is not None:
                 append(number)
                 if frame is of:
-                    taken.append(number)
+                    count += 1
                     continue
                 if of is not None:
-                    self._give_back(of, taken)
-                of, taken = frame, [number]
+                    self._give_back(of, count)
+                of, count = frame, 1
         if of is not None:
-            self._give_back(of, taken)
+            self._give_back(of, count)
 
-    def _give_back(self, frame: bytes, taken: list[int]) -> None:
-        """These messages of a frame were accepted, and no longer count."""
+    def _give_back(self, frame: bytes, count: int) -> None:
+        """So many messages of a frame were accepted, and no longer count."""
         charged = frame[1] == 1
         if frame[0] != BATCH:
             size = len(frame) - DATA_HEADER.size
-        elif count_of(frame) == len(taken):
+        elif count_of(frame) == count:
             size = len(frame) - BATCH_HEADER.size
         else:
             # The others may wait for room for long: each is kept, and counts, for itself.
             size = self._take_apart(frame)
         if charged:
-            self.charged -= len(taken)
+            self.charged -= count
             self.charged_bytes -= size
         else:
-            self.uncharged_bytes -= size + AROUND * len(taken)
+            self.uncharged_bytes -= size + AROUND * count
 
     def _take_apart(self, batch: bytes) -> int:
         """Keep what is left of a BATCH as a DATA each; the bytes of what is not."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 
 class Ranges:
@@ -60,6 +60,19 @@ class Ranges:
             return True
         added = [self.add(number) for number in range(first, last + 1)]
         return all(added)
+
+    def around(self, numbers: Iterable[int]) -> dict[int, int]:
+        """The ranges that have these numbers, as first and last, ascending if the numbers are."""
+        found: dict[int, int] = {}
+        for number in numbers:
+            place = bisect_right(self._firsts, number) - 1
+            if place >= 0 and number <= self._lasts[place]:
+                found[self._firsts[place]] = self._lasts[place]
+        return found
+
+    def firsts(self) -> list[int]:
+        """The first number of each range."""
+        return list(self._firsts)
 
     def part(self, start: int, most: int) -> tuple[tuple[int, int], ...]:
         """At most `most` of the ranges, in order, from the one of index `start`."""

@@ -361,6 +361,8 @@ class Session:
             self._close_written = False
         if self._in.due and (self._in.urgent or now >= self._ack_at):
             written.append(self._in.ack())
+            while self._in.urgent:
+                written.append(self._in.ack())
             self._ack_at = inf
         if self._pong is not None:
             written.append(frames.encode_number(frames.PONG, self._pong))
