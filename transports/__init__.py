@@ -2,8 +2,8 @@
 
 In the order of a message: ``transports.nodes`` (refs to actors elsewhere, links), ``.encoding``
 (messages as bytes), ``.wire`` (sessions and frames, without I/O), and the endpoints that carry
-frames: `memory`, `unix`, `tcp` and `tls`, all behind `endpoint`. ``.cluster`` is what there is once
-among all nodes. ``.worker`` is a worker process,
+frames: `memory`, `unix`, `tcp` and `tls`, all behind `endpoint`; ``.nats`` is one on an engine.
+``.cluster`` is what there is once among all nodes. ``.worker`` is a worker process,
 ``.control`` and ``.cli`` are the command line, ``.testing`` is the simulator.
 Nothing in ``actors`` or ``supervision`` imports this package. To import it is what makes
 ``ActorSystem(strict_messages=True)`` possible.
