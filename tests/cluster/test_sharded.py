@@ -170,3 +170,27 @@ def test_each_entity_is_there_once_whatever_befalls_nodes_network_and_store(seed
 def test_the_same_run_is_the_same_again() -> None:
     one, other = (simulate(Shelves, seed=5) for _ in range(2))
     assert one.hash == other.hash
+
+
+class Fussy(Actor):
+    def __init__(self, key: str) -> None:
+        if key == "bad":
+            raise ValueError(key)
+
+    def receive(self, message: Any) -> str:
+        return "fine"
+
+
+async def test_what_an_entity_cannot_be_made_of_its_asker_is_told(
+    autojump_clock: trio.abc.Clock,
+) -> None:
+    async with AsyncExitStack() as stack:
+        one, other = await two(stack)
+        for system in (one, other):
+            await system.start(make(key=None), Fussy, name="fussy")
+        await trio.sleep(3)
+        for system in (one, other):
+            fussy = system.at(f"actor://{system.name}/fussy")
+            with pytest.raises(ActorFailed, match="bad"):
+                await Sharded.ref(fussy, "bad").ask("are you well")
+            assert await Sharded.ref(fussy, "good").ask("are you well") == "fine"

@@ -228,6 +228,8 @@ class Region(Actor):
                 log.warning("%s: %s", self.context.ref, error)
             else:
                 ask.failed(error)
+                # What a plain handler returns would be its reply.
+                ask.where = "refused"
             return
         self._last += 1
         self._held += 1
