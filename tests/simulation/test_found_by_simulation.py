@@ -64,7 +64,10 @@ def test_the_text_of_every_kind_of_fault_is_its_identity() -> None:
             plan.on_frame("n1->n2", "DATA", 17),
             plan.on_step("actor://n1/bank", "receive", 3),
             plan.on_start("n1", 2),
+            plan.on_store("n1", "UPDATE", 3),
+            plan.on_store("engine", "EXPIRY", 3),
             *plan.in_period(4, ["n1", "n2"], ["n1", "n2"]),
+            *plan.of_engine(4, ["n1", "n2"]),
         ]
         fired = [fault for fault in found if fault is not None]
         assert {fault.kind for fault in fired} == {kind}

@@ -176,6 +176,7 @@ class Owner(Actor):
                 item = self._ownership.decode(item)
             except DecodeError as error:
                 ask.failed(error)
+                ask.where = "refused"
                 return
         shard = routed.shard
         tenure = self._ownership.tenures.get(shard)
@@ -215,6 +216,8 @@ class Owner(Actor):
             except Exception as error:
                 ask.message = message
                 ask.failed(error)
+                # What a plain handler returns would be its reply.
+                ask.where = "refused"
                 return
         self._give(entity, ask, message)
 

@@ -212,10 +212,6 @@ class Region(Actor):
         """
         raise NotImplementedError
 
-    def _asked(self, asked: Any, message: Any) -> Any:
-        """What an ask is said to ask, and by whose type its reply is written."""
-        return message
-
     def receive(self, message: Any) -> None:
         """Hold it until it is sent; with too many held, let the mailbox fill."""
         cell = self.context._cell
@@ -232,13 +228,16 @@ class Region(Actor):
                 log.warning("%s: %s", self.context.ref, error)
             else:
                 ask.failed(error)
+                # What a plain handler returns would be its reply.
+                ask.where = "refused"
             return
         self._last += 1
         self._held += 1
         job = Job(self, self._last, shard, key, message, ask)
         if ask is not None:
             ask.where = NOBODY
-            ask.message = self._asked(ask.message, message)
+            # What it is said to ask, and by whose type its reply is written.
+            ask.message = message
             ask.holder = job  # type: ignore[assignment] # all that is looked at in a holder
         self._lane(shard).put(job)
         self.flush(shard)

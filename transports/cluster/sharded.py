@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from typing import Any, ClassVar, Final
+
+import trio
 
 from actors import Actor, ActorRef, message
 from actors.ask import Ask
@@ -11,6 +14,7 @@ from actors.cell import Cell
 from actors.hashing import stable_hash
 from actors.streams import Channel
 from actors.timers import check_seconds
+from actors.waiting import PENDING
 from supervision import Strategy
 from supervision.wrapped_ref import WrappedRef
 from transports.cluster.owner import Key
@@ -107,10 +111,6 @@ class Sharded(Region):
             key = self._key(message)
         return stable_hash(check_key(key)) % self.shards, key, message
 
-    def _asked(self, asked: Any, message: Any) -> Any:
-        # Whoever has encoded it expects a reply to that.
-        return asked if isinstance(asked, ToEntity) and asked.is_encoded else message
-
     def _decoded(self, message: ToEntity) -> Any:
         return self._ownership.decode(message.message)
 
@@ -138,7 +138,26 @@ class EntityRef(WrappedRef):
         await self.ref.send(self._wrap(message))
 
     async def ask(self, message: Any, timeout: float | None = 5.0) -> Any:
+        if isinstance(self.ref, RemoteRef):
+            return await self._ask_elsewhere(self.ref, message, timeout)
         return await self.ref.ask(self._wrap(message), timeout)
+
+    async def _ask_elsewhere(self, ref: RemoteRef, message: Any, timeout: float | None) -> Any:
+        """As RemoteRef.ask; the reply is of the type that `message` says, and not its wrapping."""
+        node = ref._node
+        dispatcher = node.dispatcher
+        dispatcher.check_thread("ask")
+        end = inf
+        if timeout is not None:
+            end = dispatcher.timers.clock() + check_seconds(timeout, "timeout")
+        await trio.lowlevel.checkpoint_if_cancelled()
+        asker = node.asker()
+        ask = Ask(self._wrap(message), asker, ref, end, timeout)  # type: ignore[arg-type]
+        ref._take_over(ask)
+        ask.message = message
+        if ask.value is PENDING and timeout is not None:
+            dispatcher.timers.expect(ask)
+        return await (ask.wait(dispatcher) if asker is None else asker._wait_as(asker, ask))
 
     async def _open_stream(self, channel: Channel, request: object) -> None:
         await self.ref._open_stream(channel, self._wrap(request))
