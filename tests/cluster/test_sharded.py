@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import trio
 
-from actors import Actor, ActorFailed, Request, message
+from actors import Actor, ActorFailed, ActorSystem, Request, message
 from supervision import OneForOne
 from tests.cluster.test_singleton import World, two
 from tests.simulation.apps_of_clusters import Shelves
-from transports import Sharded
+from transports import Node, Sharded
 from transports.testing import Faults, simulate
 
 
@@ -194,3 +194,18 @@ async def test_what_an_entity_cannot_be_made_of_its_asker_is_told(
             with pytest.raises(ActorFailed, match="bad"):
                 await Sharded.ref(fussy, "bad").ask("are you well")
             assert await Sharded.ref(fussy, "good").ask("are you well") == "fine"
+
+
+async def test_in_a_strict_system_messages_and_replies_make_the_round_trip(
+    autojump_clock: trio.abc.Clock,
+) -> None:
+    world = World()
+    node = Node(world.network.endpoint("one"), store=world.store)
+    async with ActorSystem("one", transport=node, strict_messages=True) as system:
+        shelves = await system.start(make(), Shelf, [], name="shelves")
+        assert await shelves.ask(Put("a", 1)) == ("one", 1)
+        assert await Sharded.ref(shelves, "a").ask(Put("a", 2)) == ("one", 2)
+        with pytest.raises(ActorFailed, match="-1"):
+            await shelves.ask(Put("a", -1))
+        shelves.tell(Put("a", 3))
+        assert await shelves.ask(Put("a", 4)) == ("one", 2)

@@ -100,9 +100,9 @@ class Job:
 
     def _put(self, target: ActorRef, ask: Ask, routed: Routed) -> None:
         ask.where = "queued"
-        if isinstance(target, RemoteRef):
+        if isinstance(target, RemoteRef) or self.round_trip is not None:
             try:
-                body = target._node.codec.encode_value(self.message)
+                body = self.region.encode(self.message)
             except NotEncodable as error:
                 ask.failed(error)
                 return
@@ -121,6 +121,11 @@ class Job:
         return ask.timeout if ask.deadline == inf else max(ask.deadline - self.region.now(), 1e-6)
 
     # -- as a dispatcher, for a cell that waits
+
+    @property
+    def round_trip(self) -> Any:
+        """As a dispatcher: not None in a strict system."""
+        return self.region.context._cell._dispatcher.round_trip
 
     def enqueue(self, _: object) -> None:
         """The owner has answered."""
@@ -203,6 +208,14 @@ class Region(Actor):
         await self.stopped()
 
     # -- messages
+
+    def encode(self, message: Any) -> bytes:
+        """A message as it goes to another node.
+
+        Raises:
+            NotEncodable: it is none that can.
+        """
+        return self._membership.codec.encode_value(message)
 
     def _place(self, message: Any) -> tuple[int, Key, Any]:
         """The shard and the key of a message, and what of it is for the entity.

@@ -18,7 +18,7 @@ from actors.waiting import PENDING
 from supervision import Strategy
 from supervision.wrapped_ref import WrappedRef
 from transports.cluster.owner import Key
-from transports.cluster.region import Region
+from transports.cluster.region import Region, membership_of
 from transports.nodes.remote_ref import RemoteRef
 
 MOST_SHARDS: Final = 10_000
@@ -126,9 +126,12 @@ class EntityRef(WrappedRef):
         return f"<EntityRef {self.key!r} of {self.address}>"
 
     def _wrap(self, message: Any) -> ToEntity:
-        if isinstance(self.ref, RemoteRef):
-            body = self.ref._node.codec.encode_value(message)
-            return ToEntity(self.key, body, True)
+        ref = self.ref
+        if isinstance(ref, RemoteRef):
+            return ToEntity(self.key, ref._node.codec.encode_value(message), True)
+        if isinstance(ref, Cell) and ref._dispatcher.round_trip is not None:
+            membership = membership_of(ref._dispatcher.system)
+            return ToEntity(self.key, membership.codec.encode_value(message), True)
         return ToEntity(self.key, message)
 
     def tell(self, message: object) -> None:
