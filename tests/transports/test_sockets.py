@@ -324,6 +324,26 @@ async def test_who_has_no_certificate_of_the_authority_gets_nowhere(
         assert list(server.links()) == []
 
 
+@pytest.mark.parametrize("speaks", ["shop", "cart"])
+async def test_of_two_nodes_of_which_only_one_speaks_tls_both_say_so(
+    authority: trustme.CA, tmp_path: Path, caplog: pytest.LogCaptureFixture, speaks: str
+) -> None:
+    certificate = tls(authority, tmp_path, speaks)
+    here = Tcp("127.0.0.1:0", tls=certificate if speaks == "shop" else None, limits=FAST)
+    async with running("shop", here):
+        place = f"shop@{place_of(here)}"
+        there = Tcp(None, peers=[place], tls=certificate if speaks == "cart" else None, limits=FAST)
+        async with running("cart", there):
+            silent, speaker = ("cart", "shop") if speaks == "shop" else ("shop", "cart")
+            await refused(
+                caplog,
+                f"{speaker}: {'somebody at 127.0.0.1' if silent == 'cart' else 'shop'} is refused: "
+                "TLS: the other side does not speak it",
+                f"{silent}: {'shop' if silent == 'cart' else 'somebody at 127.0.0.1'} is refused: "
+                "it speaks TLS, and this node does not",
+            )
+
+
 def test_files_that_are_no_certificates_are_named(authority: trustme.CA, tmp_path: Path) -> None:
     tls(authority, tmp_path, "a")
     cert, key, ca = (tmp_path / name for name in ("a.pem", "a.key", "ca.pem"))
