@@ -15,7 +15,7 @@ import pytest
 import trio
 import trustme
 
-from actors import ActorSystem
+from actors import ActorStopped, ActorSystem, AskTimeout
 from tests.transports.kit import Remote
 from transports import CannotListen, Limits, Node, Tcp, Tls, Unix
 from transports.wire.framing import FrameDecoder, encode_frame
@@ -266,6 +266,27 @@ async def test_what_answers_and_is_no_node_is_said_once(caplog: pytest.LogCaptur
         async with running("a", Tcp(None, peers=[where], limits=FAST)):
             await refused(caplog, f"a: somebody at {where} is refused: what it says is no intro")
         nursery.cancel_scope.cancel()
+
+
+async def test_that_nobody_answers_is_said_once_it_has_lasted_and_to_who_asks(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    # Bound, and never listening: nobody else can be there.
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        where = f"b@127.0.0.1:{nobody.getsockname()[1]}"
+        limits = Limits(dial_at_most=0.01, lost_after=0.1)
+        async with running("a", Tcp(None, peers=[where], limits=limits)) as system:
+            await refused(
+                caplog, f"a: nobody has answered at {where} for 0.1 s: Connection refused"
+            )
+            ref = system.at("actor://b/actor")
+            with pytest.raises((AskTimeout, ActorStopped)) as asked:
+                await ref.ask(1, timeout=0.01)
+            if isinstance(asked.value, AskTimeout):
+                assert asked.value.where.endswith("with node b: Connection refused")
+            await trio.sleep(0.3)  # many calls more
+    assert caplog.text.count("nobody has answered") == 1
 
 
 # -- TLS
