@@ -42,6 +42,11 @@ class Frames:
         self.is_direct = isinstance(stream, trio.SocketStream)
         """Whether `write_now` is possible."""
 
+    @property
+    def is_tls(self) -> bool:
+        """Whether the peer speaks TLS where frames are read."""
+        return self._decoder.is_tls
+
     def allow(self, max_frame: int) -> None:
         """Take payloads of that many bytes from now on."""
         self._decoder.max_frame = max_frame

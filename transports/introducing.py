@@ -21,6 +21,8 @@ from transports.wire.introduction import (
 
 log = logging.getLogger("transports")
 
+NO_TLS_HERE = "it speaks TLS, and this node does not: give each node a certificate, tls=Tls(...)"
+
 
 class Introducer:
     """Introduces one node on each of its connections.
@@ -103,6 +105,9 @@ class Introducer:
             if not by_peer:
                 await self._tls.part(connection.stream)
             return NotIntroduced(Reason.CERTIFICATE, text, by_peer, None)
+        if self._tls is None and connection.is_tls:
+            # (An alert, if this side has called: shorter than any frame.)
+            return NotIntroduced(Reason.CERTIFICATE, NO_TLS_HERE, by_peer=False, name=None)
         if role is Role.CALLER and isinstance(error, DecodeError):
             # Anybody may call. But what was called is no node.
             text = f"what it says is no introduction: {error.why}"

@@ -13,6 +13,9 @@ from transports.connection import send_last
 URI: Final = "trouper:"
 """A certificate may name a node by the URI trouper:NAME, where NAME can be no host's."""
 
+SPEAKS_TLS: Final = bytes((21, 3, 1, 0, 2, 2, 70))
+"""An alert, fatal: protocol_version."""
+
 
 class Tls:
     """This node's certificate, its private key, and the authority whose certificates it believes.
@@ -70,6 +73,8 @@ class Tls:
         if found is None or isinstance(found, ssl.SSLEOFError) or not found.reason:
             return None
         text = found.reason.lower().replace("_", " ")
+        if found.reason == "WRONG_VERSION_NUMBER":
+            text = "the other side does not speak it"
         if isinstance(found, ssl.SSLCertVerificationError):
             text += f": {found.verify_message}"
         return f"TLS: {text}", "ALERT" in found.reason
@@ -79,8 +84,9 @@ class Tls:
         """Let the peer hear an objection of this side: at most PART_WITHIN seconds."""
         assert isinstance(stream, trio.SSLStream)
         plain = stream.transport_stream
-        # OpenSSL has made an alert of it, which trio does not send.
-        await send_last(plain, stream._outgoing.read())
+        # OpenSSL has made an alert of it, which trio does not send. But it has none for a peer that
+        # speaks no TLS, which is to hear that this side does.
+        await send_last(plain, stream._outgoing.read() or SPEAKS_TLS)
 
 
 def _context(

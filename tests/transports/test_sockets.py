@@ -15,7 +15,7 @@ import pytest
 import trio
 import trustme
 
-from actors import ActorSystem
+from actors import ActorStopped, ActorSystem, AskTimeout
 from tests.transports.kit import Remote
 from transports import CannotListen, Limits, Node, Tcp, Tls, Unix
 from transports.wire.framing import FrameDecoder, encode_frame
@@ -268,6 +268,27 @@ async def test_what_answers_and_is_no_node_is_said_once(caplog: pytest.LogCaptur
         nursery.cancel_scope.cancel()
 
 
+async def test_that_nobody_answers_is_said_once_it_has_lasted_and_to_who_asks(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    # Bound, and never listening: nobody else can be there.
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        where = f"b@127.0.0.1:{nobody.getsockname()[1]}"
+        limits = Limits(dial_at_most=0.01, lost_after=0.1)
+        async with running("a", Tcp(None, peers=[where], limits=limits)) as system:
+            await refused(
+                caplog, f"a: nobody has answered at {where} for 0.1 s: Connection refused"
+            )
+            ref = system.at("actor://b/actor")
+            with pytest.raises((AskTimeout, ActorStopped)) as asked:
+                await ref.ask(1, timeout=0.01)
+            if isinstance(asked.value, AskTimeout):
+                assert asked.value.where.endswith("with node b: Connection refused")
+            await trio.sleep(0.3)  # many calls more
+    assert caplog.text.count("nobody has answered") == 1
+
+
 # -- TLS
 
 
@@ -322,6 +343,26 @@ async def test_who_has_no_certificate_of_the_authority_gets_nowhere(
                 while "a: a connection that was none" not in caplog.text:
                     await trio.sleep(0.005)
         assert list(server.links()) == []
+
+
+@pytest.mark.parametrize("speaks", ["shop", "cart"])
+async def test_of_two_nodes_of_which_only_one_speaks_tls_both_say_so(
+    authority: trustme.CA, tmp_path: Path, caplog: pytest.LogCaptureFixture, speaks: str
+) -> None:
+    certificate = tls(authority, tmp_path, speaks)
+    here = Tcp("127.0.0.1:0", tls=certificate if speaks == "shop" else None, limits=FAST)
+    async with running("shop", here):
+        place = f"shop@{place_of(here)}"
+        there = Tcp(None, peers=[place], tls=certificate if speaks == "cart" else None, limits=FAST)
+        async with running("cart", there):
+            silent, speaker = ("cart", "shop") if speaks == "shop" else ("shop", "cart")
+            await refused(
+                caplog,
+                f"{speaker}: {'somebody at 127.0.0.1' if silent == 'cart' else 'shop'} is refused: "
+                "TLS: the other side does not speak it",
+                f"{silent}: {'shop' if silent == 'cart' else 'somebody at 127.0.0.1'} is refused: "
+                "it speaks TLS, and this node does not",
+            )
 
 
 def test_files_that_are_no_certificates_are_named(authority: trustme.CA, tmp_path: Path) -> None:

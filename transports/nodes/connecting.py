@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 from collections.abc import AsyncIterator, Iterator
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -40,6 +42,8 @@ class Connections:
         self._links: dict[Peer, Link] = {}
         """Theirs; that of a peer of unknown name is added when it has introduced itself."""
         self._strangers: dict[trio.CancelScope, None] = {}
+        self._silent_since: dict[Peer, float] = {}
+        """When a call of theirs first found nobody; inf, if that was said."""
 
     def call(self, peer: Peer) -> None:
         """Have a connection with this peer from now on; no error if it is called already."""
@@ -56,6 +60,7 @@ class Connections:
         No error if it is not called.
         """
         self._peers.pop(peer, None)
+        self._silent_since.pop(peer, None)
         link = self._links.pop(peer, None)
         if link is not None:
             link.change()
@@ -102,9 +107,11 @@ class Connections:
             with trio.fail_after(within):
                 stream = await self._endpoint.connect(peer.where)
         except (OSError, trio.TooSlowError) as error:
-            why = error if isinstance(error, OSError) else f"no answer within {within:g} s"
+            why = _text(error) if isinstance(error, OSError) else f"no answer within {within:g} s"
             log.debug("%s: no connection with %s: %s", node.name, peer, why)
+            self._found_nobody(peer, why)
             return True
+        self._silent_since.pop(peer, None)
         async with _closing(stream):
             connection = Frames(stream, node.limits.max_frame)
             name: str | None = None
@@ -123,6 +130,18 @@ class Connections:
             if not link.is_busy():
                 await link.converse(connection, [])
             return True
+
+    def _found_nobody(self, peer: Peer, why: str) -> None:
+        """Say so when it has lasted, once: of nodes that start together, some are not there yet."""
+        node = self._node
+        if (link := self._links.get(peer)) is not None:
+            link.unanswered = why
+        now = node.dispatcher.timers.clock()
+        within = node.limits.lost_after
+        if now - self._silent_since.setdefault(peer, now) >= within:
+            self._silent_since[peer] = inf
+            text = "%s: nobody has answered at %s for %g s: %s; it is called again and again"
+            log.warning(text, node.name, peer, within, why)
 
     # -- being called
 
@@ -188,6 +207,15 @@ class Connections:
             log.debug("%s: a connection that was none: %s", self._node.name, error)
         except trio.TooSlowError:
             log.debug("%s: a connection that was none: nothing was said in time", self._node.name)
+
+
+def _text(error: OSError) -> str:
+    # trio tries all addresses of a host, and has what was wrong with each of them as the cause.
+    found: BaseException | None = error.__cause__
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[-1]
+    number = found.errno if isinstance(found, OSError) else error.errno
+    return str(error) if number is None else os.strerror(number)
 
 
 @contextlib.asynccontextmanager

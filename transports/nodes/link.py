@@ -35,7 +35,8 @@ class Link:
 
     Attributes: `peer` (its name), `session`, `outgoing`, `incoming` (of the session of now), `up`
     (whether there is a connection), `trouble` (why the last call came to nothing, if the peer was
-    there), `fenced` (the peer has refused this incarnation: not called).
+    there), `unanswered` (why it found nobody, if it did), `fenced` (the peer has refused this
+    incarnation: not called).
     """
 
     def __init__(self, node: Node, peer: str, session: Session) -> None:
@@ -54,6 +55,7 @@ class Link:
         self.up = False
         self.changed = trio.Event()
         self.trouble = ""
+        self.unanswered = ""
         self.fence = 0
         self.fenced = False
         self.down_since = node.dispatcher.timers.clock()
@@ -256,7 +258,7 @@ class Link:
         now = self.node.dispatcher.timers.clock()
         self.session.connected(agreed, now)
         self.up = True
-        self.trouble = ""
+        self.trouble = self.unanswered = ""
         # It has called, and remembers the later incarnation no more.
         self.fenced = False
         self.change()

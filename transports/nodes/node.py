@@ -378,6 +378,14 @@ class Node:
         link = self._links.get(peer)
         return None if link is None else link.outgoing
 
+    def why_away(self, peer: str) -> str:
+        """That there is no connection with a peer now, and why; "" if there is one."""
+        link = self._links.get(peer)
+        if link is None or link.is_up():
+            return ""
+        why = link.trouble or link.unanswered
+        return f"there is no connection with node {peer}" + (f": {why}" if why else "")
+
     def links(self) -> Iterator[Link]:
         """The links there are."""
         return iter(tuple(self._links.values()))

@@ -176,6 +176,10 @@ class RemoteRef(ActorRef):
         counters.rejected += 1
         ask.stopped(f"no node called {self._address.node!r} is known")
 
+    def _whereabouts(self, ask: Ask) -> tuple[str, str]:
+        away = self._node.why_away(self.peer)
+        return (f"{ask.where}; {away}" if away else ask.where), ""
+
     _takes_asks = True
 
     def _put_ask(self, ask: Ask) -> None:

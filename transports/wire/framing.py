@@ -15,6 +15,8 @@ from transports.errors import DecodeError
 
 HEADER: Final = struct.Struct(">III")
 LENGTH: Final = struct.Struct(">I")
+TLS_RECORDS: Final = tuple(bytes((kind, 3)) for kind in (20, 21, 22, 23))
+"""The first bytes of a record of TLS: as a length, more than any frame has."""
 
 
 def encode_frame(payload: bytes) -> bytes:
@@ -45,6 +47,12 @@ class FrameDecoder:
         self.max_frame = max_frame
         self._buffer = bytearray()
         self._broken: DecodeError | None = None
+        self._is_tls = False
+
+    @property
+    def is_tls(self) -> bool:
+        """Whether what came last, and is no frame, is a record of TLS."""
+        return self._is_tls or self._buffer.startswith(TLS_RECORDS)
 
     @property
     def buffered(self) -> int:
@@ -71,6 +79,7 @@ class FrameDecoder:
         while size - start >= HEADER.size:
             length, check, checksum = HEADER.unpack_from(buffer, start)
             if zlib.crc32(buffer[start : start + LENGTH.size]) != check:
+                self._is_tls = buffer.startswith(TLS_RECORDS, start)
                 self._refuse("the checksum of a frame's length is wrong")
             if length > self.max_frame:
                 self._refuse(f"a frame of {length} bytes, of {self.max_frame} allowed")
