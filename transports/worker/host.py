@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import logging
 import os
 import shutil
@@ -127,8 +128,9 @@ async def open_host(
     Raises:
         ValueError, OSError: as said there.
     """
+    known = [each.peer for each in node.links() if each.is_busy() or each.session.peer is not None]
     for name in nodes:
-        if name in node.worker_nodes or name == node.name:
+        if name in node.worker_nodes or name == node.name or name in known:
             raise ValueError(f"there is a node {name!r} already: give these workers another name")
     paths = [import_path(actor_class(cls)) for cls in actors]
     secret = node.system.env.nonce(32)
@@ -149,6 +151,7 @@ async def open_host(
     )
     endpoint = HostEndpoint(folder, lock, sockets[node.name], secret)
     endpoint.introducer.nonce = node.system.env.nonce
+    endpoint.introducer.objection = functools.partial(node.objection, endpoint)
     try:
         await endpoint.open()
         # From here on its task removes it.
@@ -157,7 +160,7 @@ async def open_host(
         endpoint.remove()
         raise
     for name in nodes:
-        node.worker_nodes[name] = None
+        node.worker_nodes[name] = endpoint
         node.make_link(name)
     return Host(node, endpoint, settings)
 
