@@ -20,7 +20,7 @@ from transports.control.protocol import Code
 
 @pytest.fixture
 def stopped() -> Iterator[tuple[Place, socket.socket]]:
-    """A socket of a process that takes nobody, as one that is stopped, with room for one to wait."""
+    """A socket of a process that takes nobody, as a stopped one; one caller can wait."""
     with TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listening:
         place = place_of("demo", Path(folder) / "c.sock")
         listening.bind(str(place.path))

@@ -72,7 +72,9 @@ def test_a_record_that_cannot_be_formatted_or_is_too_long_is_still_one_short_lin
     assert long.count(b"\n") == 1
 
 
-@pytest.mark.parametrize("line", [b"", b"text", b"[]", b"3", b"{}", b"\xff", b'{"l": 1}'])
+@pytest.mark.parametrize(
+    "line", [b"", b"text", b"[]", b"3", b"{}", b"\xff", b'{"l": 1}', b"[" * 60_000]
+)
 def test_what_is_no_report_is_none(line: bytes) -> None:
     assert reports.decode(line) is None
     assert reports.decode(reports.READY) is True

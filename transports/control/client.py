@@ -15,7 +15,6 @@ from transports.control import protocol
 from transports.control.places import Place, find_places, place_of
 from transports.control.protocol import BadRequest, Code, Request
 
-
 ANSWER_WITHIN: Final = 10.0
 """Seconds for a node to answer what it can answer at once, until it is taken for stopped."""
 
@@ -157,7 +156,9 @@ async def connect(place: Place) -> AsyncIterator[Client]:
     """
     stream = None
     with trio.move_on_after(ANSWER_WITHIN):
-        while (stream := await _call(place)) is None:
+        while True:
+            if (stream := await _call(place)) is not None:
+                break
             await trio.sleep(CALL_AGAIN)
     if stream is None:
         raise no_answer(place, ANSWER_WITHIN)

@@ -73,6 +73,9 @@ class Host:
 
     async def gone(self, node: str, why: str) -> None:
         """See WorkerHost."""
+        # A process that it has started may live on, and listen still: the next one is to have it.
+        with contextlib.suppress(OSError):
+            os.unlink(os.path.join(self._settings.folder, self._settings.sockets[node]))
         link = self._node.make_link(node)
         with trio.move_on_after(END_WITHIN):
             while link.is_busy():
