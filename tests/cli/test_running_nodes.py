@@ -118,6 +118,29 @@ def test_the_second_ctrl_c_ends_a_program_that_keeps_the_thread(shell: Shell) ->
     assert end(process, signal.SIGINT)[0] == 130
 
 
+IMPORTING = """
+import time
+print("starting", flush=True)
+try:
+    time.sleep(3600)
+finally:
+    print("cleaned up", flush=True)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("target", ["app:Starting", "app:Blocking", "importing"])
+def test_a_signal_before_it_is_ready_ends_it_as_a_second_one(
+    shell: Shell, target: str, number: int
+) -> None:
+    (shell.folder / "importing.py").write_text(IMPORTING)
+    process = shell.start("run", target)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "starting\n"
+    cleaned_up = "cleaned up\n" if target == "importing" else ""
+    assert end(process, number) == (130, cleaned_up, "")
+
+
 def test_options_for_a_node_are_refused_where_there_is_none(shell: Shell) -> None:
     (shell.folder / "plain.py").write_text("async def main(*args): print(args)\n")
     done = shell.trouper("run", "--listen", "127.0.0.1:0", "--name", "x", "plain")
