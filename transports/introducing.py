@@ -29,17 +29,20 @@ class Introducer:
 
     secret: what both sides have to prove, if it is not None. tls: the peer's own name must be one
     of those in its certificate; None: there are no certificates. `nonce` (bytes that were never
-    there before) is set before the first introduction.
+    there before) is set before the first introduction. `objection` says what is against a name, if
+    anything is, of who has proven all that.
 
     Raises:
         TypeError, ValueError: it is no secret, see `check_secret`.
     """
 
     nonce: Callable[[int], bytes]
+    objection: Callable[[str], str | None]
 
     def __init__(self, secret: bytes | None, tls: Tls | None = None) -> None:
         self._secret = check_secret(secret)
         self._tls = tls
+        self.objection = _none
         self._said: dict[str, str] = {}
         self._nonces: deque[bytes] = deque(maxlen=1_000)
 
@@ -88,6 +91,8 @@ class Introducer:
                 result = introduction.refuse(
                     Reason.CERTIFICATE, f"{result.name} has a certificate for {shown}"
                 )
+        if isinstance(result, Introduced) and (text := self.objection(result.name)) is not None:
+            result = introduction.refuse(Reason.WRONG_NAME, text)
         if isinstance(result, Introduced):
             if written := introduction.outgoing():
                 await connection.write(written)
@@ -122,3 +127,7 @@ class Introducer:
         level = logging.DEBUG if told == result.text else logging.WARNING
         by = f"{who} has refused this node" if result.by_peer else f"{who} is refused"
         log.log(level, "%s: %s: %s", me, by, result.text)
+
+
+def _none(name: str) -> None:
+    """Nothing is against any name."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import functools
 import socket
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -119,6 +120,7 @@ class SocketNode(Node):
         """
         endpoint = self._socket_endpoint
         endpoint.introducer.nonce = system.env.nonce
+        endpoint.introducer.objection = functools.partial(self.objection, endpoint)
         try:
             await endpoint.open()
             await super().attach(system)

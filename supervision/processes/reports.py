@@ -68,7 +68,8 @@ def decode(line: bytes) -> Logged | bool | None:
     """True for READY; a record; None: it is neither."""
     try:
         value: Any = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
+        # Whatever runs in the process can write to the pipe.
         return None
     match value:
         case {"ready": True}:

@@ -32,6 +32,7 @@ json.dump(ended, sys.stdout)
 
 APP = """
 import logging
+import time
 import trio
 from actors import Actor, ActorRef, ActorSystem, Mailbox, Request, message
 
@@ -66,6 +67,16 @@ class Slow(Actor):
     shutdown = 3600
     async def receive(self, message):
         await trio.sleep(3600)
+
+class Starting(Actor):
+    async def started(self):
+        print("starting", flush=True)
+        await trio.sleep(3600)
+
+class Blocking(Actor):
+    async def started(self):
+        print("starting", flush=True)
+        time.sleep(3600)
 
 async def main(system, start="0", *, task_status):
     logging.disable(logging.CRITICAL)

@@ -109,6 +109,29 @@ def test_the_second_ctrl_c_ends_a_program_that_keeps_the_thread(shell: Shell) ->
     assert end(process, signal.SIGINT)[0] == 130
 
 
+IMPORTING = """
+import time
+print("starting", flush=True)
+try:
+    time.sleep(3600)
+finally:
+    print("cleaned up", flush=True)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("target", ["app:Starting", "app:Blocking", "importing"])
+def test_a_signal_before_it_is_ready_ends_it_as_a_second_one(
+    shell: Shell, target: str, number: int
+) -> None:
+    (shell.folder / "importing.py").write_text(IMPORTING)
+    process = shell.start("run", target)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "starting\n"
+    cleaned_up = "cleaned up\n" if target == "importing" else ""
+    assert end(process, number) == (130, cleaned_up, "")
+
+
 ERRORS = [
     (["--unknown", "app"], 2, "No such option"),
     (["--grace", "-1", "app"], 2, "Invalid value for '--grace'"),
@@ -121,8 +144,8 @@ ERRORS = [
     (["--secret-file", "none", "app"], 2, "--secret-file none: No such file or directory"),
     (["--secret-file", "open", "app"], 2, "--secret-file open: others may read it: chmod 600 open"),
     (["--secret-file", "empty", "app"], 2, "--secret-file empty: it is empty"),
-    (["--secret-file", "good", "app"], 2, "need --listen or --join"),
-    (["--lost-after", "1", "app"], 2, "--lost-after needs --listen or --join"),
+    (["--secret-file", "good", "app"], 2, "need --listen, --join or --nats"),
+    (["--lost-after", "1", "app"], 2, "--lost-after needs --listen, --join or --nats"),
     (["--lost-after", "0", "app"], 2, "Invalid value for '--lost-after'"),
     (["--name", "a/b", "app"], 2, "a node's name has only letters"),
     (["app:main", "1", "2"], 2, "app:main expects START: too many positional arguments"),

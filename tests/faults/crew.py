@@ -69,6 +69,13 @@ class Hand(Actor):
             case "child":
                 process = await trio.lowlevel.open_process([sys.executable, "-c", SLEEP])
                 return process.pid
+            case "leave a child":
+                # A copy of this process that has left its session, with all that is open here.
+                if (pid := os.fork()) == 0:
+                    os.setsid()
+                    time.sleep(600)
+                    os._exit(0)
+                return pid
             case "folder":
                 return message.value
         return None

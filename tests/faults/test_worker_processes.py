@@ -230,6 +230,22 @@ async def test_a_worker_that_exits_fails_with_its_code_and_the_last_lines_of_its
         assert "going now" in str(error)
 
 
+async def test_a_worker_is_replaced_though_a_copy_of_it_lives_on_and_listens() -> None:
+    async with a_system() as system:
+        await system.start(crew(), name="workers")
+        hand = await system.start(Hand, on="s-worker-1")
+        pid = await pid_of(system)
+        copy = await hand.ask(Do("leave a child"), timeout=30)
+        try:
+            os.kill(pid, signal.SIGKILL)
+            await new_pid(system, pid)
+            assert is_alive(copy)
+            again = await system.start(Hand, on="s-worker-1")
+            assert await again.ask(Do("add", [1, 2]), timeout=30) == 3
+        finally:
+            os.kill(copy, signal.SIGKILL)
+
+
 async def test_a_worker_that_is_silent_for_too_long_is_killed_and_replaced() -> None:
     async with a_system() as system:
         reports = Probe(system)

@@ -7,6 +7,7 @@ import itertools
 import logging
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -72,7 +73,9 @@ def test_a_record_that_cannot_be_formatted_or_is_too_long_is_still_one_short_lin
     assert long.count(b"\n") == 1
 
 
-@pytest.mark.parametrize("line", [b"", b"text", b"[]", b"3", b"{}", b"\xff", b'{"l": 1}'])
+@pytest.mark.parametrize(
+    "line", [b"", b"text", b"[]", b"3", b"{}", b"\xff", b'{"l": 1}', b"[" * 60_000]
+)
 def test_what_is_no_report_is_none(line: bytes) -> None:
     assert reports.decode(line) is None
     assert reports.decode(reports.READY) is True
@@ -184,6 +187,37 @@ def test_a_folder_that_a_killed_process_has_left_is_removed_and_no_other(place: 
         os.close(lock)
     host.clear_stale()
     assert not Path(folder).exists()
+
+
+def test_a_folder_is_removed_whose_maker_was_killed_before_it_had_locked_it(place: Path) -> None:
+    for name in ("trouper-abcd_123", "trouper-12345678", "trouper-full1234"):
+        (place / name).mkdir()
+    (place / "trouper-full1234" / "something").write_text("")
+    host.clear_stale()
+    left = {each.name for each in place.iterdir()}
+    # That of the control sockets of a user with this number stays.
+    assert left == {"trouper-12345678", "trouper-full1234"}
+
+
+@pytest.mark.parametrize("step", ["open", "flock"])
+def test_who_clears_while_a_folder_is_made_does_not_take_it_away(
+    place: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    module = os if step == "open" else fcntl
+    original = getattr(module, step)
+    between = [host.clear_stale]
+
+    def slow(*args: Any) -> Any:
+        while between:
+            between.pop()()
+        return original(*args)
+
+    monkeypatch.setattr(module, step, slow)
+    folder, lock = host.make_folder()
+    host.clear_stale()
+    assert [each.name for each in place.iterdir()] == [Path(folder).name]
+    assert [each.name for each in Path(folder).iterdir()] == [host.LOCK]
+    os.close(lock)
 
 
 def test_the_lock_of_a_folder_is_held(place: Path) -> None:

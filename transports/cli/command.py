@@ -13,6 +13,7 @@ import click
 
 from transports.cli import running
 from transports.cli.node import NodeOptions
+from transports.cli.signals import ended_by_signals, interrupted_by_signals
 from transports.cli.target import Kind, find_target
 from transports.nodes.node import Limits
 
@@ -131,11 +132,13 @@ def run(target: str, args: tuple[str, ...], **options: Any) -> None:
     trouper run --name shop --nats nats://127.0.0.1:4222 --cluster eu shop:main
     """
     _look_here()
-    found = find_target(target)
     node = NodeOptions(**options)
-    if found.kind is Kind.ACTOR or found.takes_system:
-        running.run_node(found, args, node)
-        return
+    with ended_by_signals():
+        with interrupted_by_signals():
+            found = find_target(target)
+        if found.kind is Kind.ACTOR or found.takes_system:
+            running.run_node(found, args, node)
+            return
     if given := node.given():
         raise click.UsageError(
             f"{', '.join(given)}: {target} is {found.kind.value} that makes its own system; an "

@@ -48,7 +48,7 @@ def engine(port: int, store: Path | None, as_json: bool) -> None:
 async def _run(port: int, store: Path | None, as_json: bool) -> None:
     server = Server(port=port, store=store)
     scope = trio.CancelScope()
-    with stop_signals(scope.cancel, server.kill), scope:
+    with stop_signals(scope.cancel, server.kill, lambda: True), scope:
         try:
             await server.start()
         except ServerNotFound as error:

@@ -14,8 +14,8 @@ import trio
 from click.shell_completion import CompletionItem
 
 from transports.cli.exit_codes import ExitCode, Failed, one_line_errors
-from transports.control import Client, NoNodeHere, choose_place, connect, find_places
-from transports.control.protocol import About
+from transports.control import Client, NoNodeHere, Refused, choose_place, connect, find_places
+from transports.control.protocol import About, Code
 
 POLL: Final = 0.05
 
@@ -66,6 +66,10 @@ class Where:
                     return about
             except NoNodeHere:
                 if self.node is None and self.control is None and len(find_places()) > 1:
+                    raise
+            except Refused as refused:
+                # It may say nothing for a while, as when it imports much.
+                if refused.code != Code.TIMEOUT:
                     raise
             await trio.sleep(POLL)
 

@@ -102,7 +102,7 @@ class _Run:
         place = place_of(name, options.control)
         with contextlib.ExitStack() as stack:
             # The signals come first: from here on one is a request, and does not kill the process.
-            stack.enter_context(stop_signals(self._stop, self._everything.cancel))
+            stack.enter_context(stop_signals(self._stop, self._everything.cancel, self._is_orderly))
             try:
                 stack.enter_context(claim(place))
                 stack.enter_context(recording(system, options.history))
@@ -161,15 +161,20 @@ class _Run:
             line = msgspec.json.encode({**ready, "control": str(control.place.path)}).decode()
         click.echo(line, err=True)
 
+    def _is_orderly(self) -> bool:
+        """Whether there is something that can be ended in good order."""
+        if self._is_ready:
+            return True
+        cell = self._find()
+        # Then it handles messages already; only this run has not been told yet.
+        return cell is not None and cell._state is not STARTING
+
     def _stop(self) -> None:
-        """The first signal: in good order, unless there is nothing yet to be ended so."""
+        """The first signal: in good order."""
         if self._is_ready:
             self._body.cancel()
-        elif (cell := self._find()) is not None and cell._state is not STARTING:
-            # It handles messages already; only this run has not been told yet.
-            self._stops_when_ready = True
         else:
-            self._everything.cancel()
+            self._stops_when_ready = True
 
 
 def _check_arguments(target: Target, args: tuple[str, ...]) -> None:

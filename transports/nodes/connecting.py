@@ -124,7 +124,7 @@ class Connections:
                     if (called := self._links.get(peer)) is not None:
                         called.trouble = str(error)
                     raise
-            if name is None:
+            if name is None or node.objection(self._endpoint, name) is not None:
                 return True
             link = self._links[peer] = node.make_link(name)
             if not link.is_busy():
@@ -181,7 +181,8 @@ class Connections:
 
     async def _answer(self, connection: Frames, peer: str, read: list[bytes]) -> None:
         node = self._node
-        if peer == node.name:
+        # (It may have become the name of a worker since the introduction.)
+        if peer == node.name or node.objection(self._endpoint, peer) is not None:
             return
         if node.leaving and not node.says_goodbye_to(peer):
             return

@@ -138,8 +138,8 @@ class Node:
         self._incarnation = incarnation
         self._types = None if types is None else tuple(types)
         self._links: dict[str, Link] = {}
-        self.worker_nodes: dict[str, None] = {}
-        """Names of the nodes of worker processes; see `host_workers`."""
+        self.worker_nodes: dict[str, Endpoint] = {}
+        """The nodes of worker processes, each with where it joins; see `host_workers`."""
         self._refs: WeakValueDictionary[Address, RemoteRef] = WeakValueDictionary()
         self.directory = Directory(self)
         self.spawnable = Spawnable(self, spawnable)
@@ -291,6 +291,17 @@ class Node:
             met, self._met = self._met, trio.Event()
             met.set()
         return link
+
+    def objection(self, endpoint: Endpoint, peer: str) -> str | None:
+        """What is against a peer of that name on a connection of that endpoint; None: nothing.
+
+        A worker joins at a socket of its own by a secret of its own. Elsewhere nobody is it: who
+        took its name would fence it, and be given what is meant for it.
+        """
+        if self.worker_nodes.get(peer, self._endpoint) is endpoint:
+            return None
+        is_worker = "a" if peer in self.worker_nodes else "no"
+        return f"{peer} is the name of {is_worker} worker process of {self.name}"
 
     def forget(self, link: Link) -> bool:
         """Forget a peer that is out of reach, if it is not one that this node calls, or starts."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import logging
 import os
+import re
 import shutil
 import stat
 import sys
@@ -33,6 +35,9 @@ log = logging.getLogger("transports")
 PREFIX: Final = "trouper-"
 LOCK: Final = "lock"
 """The file that whoever has made a folder holds a lock on, for as long as it lives."""
+
+_IS_NAME: Final = re.compile(rf"{PREFIX}(?![0-9]+$)[a-z0-9_]{{8}}").fullmatch
+"""Of a folder that `mkdtemp` has made, and not that of the control sockets, which has a number."""
 
 ROOM: Final = 24
 """Bytes of a socket's path that follow the folder for temporary files."""
@@ -72,6 +77,9 @@ class Host:
 
     async def gone(self, node: str, why: str) -> None:
         """See WorkerHost."""
+        # A process that it has started may live on, and listen still: the next one is to have it.
+        with contextlib.suppress(OSError):
+            os.unlink(os.path.join(self._settings.folder, self._settings.sockets[node]))
         link = self._node.make_link(node)
         with trio.move_on_after(END_WITHIN):
             while link.is_busy():
@@ -127,8 +135,9 @@ async def open_host(
     Raises:
         ValueError, OSError: as said there.
     """
+    known = [each.peer for each in node.links() if each.is_busy() or each.session.peer is not None]
     for name in nodes:
-        if name in node.worker_nodes or name == node.name:
+        if name in node.worker_nodes or name == node.name or name in known:
             raise ValueError(f"there is a node {name!r} already: give these workers another name")
     paths = [import_path(actor_class(cls)) for cls in actors]
     secret = node.system.env.nonce(32)
@@ -150,6 +159,7 @@ async def open_host(
     )
     endpoint = HostEndpoint(folder, lock, sockets[node.name], secret)
     endpoint.introducer.nonce = node.system.env.nonce
+    endpoint.introducer.objection = functools.partial(node.objection, endpoint)
     try:
         await endpoint.open()
         # From here on its task removes it.
@@ -158,7 +168,7 @@ async def open_host(
         endpoint.remove()
         raise
     for name in nodes:
-        node.worker_nodes[name] = None
+        node.worker_nodes[name] = endpoint
         node.make_link(name)
     return Host(node, endpoint, settings)
 
@@ -178,14 +188,19 @@ def make_folder() -> tuple[str, int]:
         CannotListen: there is none whose path is short enough for sockets.
     """
     where = parent_folder()
-    folder = tempfile.mkdtemp(prefix=PREFIX, dir=where)
-    try:
-        lock = os.open(os.path.join(folder, LOCK), os.O_RDWR | os.O_CREAT, 0o600)
-        fcntl.flock(lock, fcntl.LOCK_EX)
-    except BaseException:
-        remove_folder(folder)
-        raise
-    return folder, lock
+    while True:
+        folder = tempfile.mkdtemp(prefix=PREFIX, dir=where)
+        # Until it is locked, another process that starts may take it for stale, and remove it.
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                lock = os.open(os.path.join(folder, LOCK), os.O_RDWR | os.O_CREAT, 0o600)
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if os.path.exists(os.path.join(folder, LOCK)):
+                    return folder, lock
+                os.close(lock)
+        except BaseException:
+            remove_folder(folder)
+            raise
 
 
 def parent_folder() -> str:
@@ -208,24 +223,26 @@ def clear_stale() -> None:
     """
     with contextlib.suppress(OSError), os.scandir(parent_folder()) as entries:
         for entry in entries:
-            if entry.name.startswith(PREFIX) and _is_stale(entry.path):
+            if _IS_NAME(entry.name) and _clear(entry.path):
                 log.info("%s is removed: the process that made it is gone", entry.path)
-                remove_folder(entry.path)
 
 
-def _is_stale(folder: str) -> bool:
-    try:
+def _clear(folder: str) -> bool:
+    """Remove a folder if it is stale; whether it was."""
+    with contextlib.suppress(OSError):
         found = os.stat(folder, follow_symlinks=False)
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
             return False
-        lock = os.open(os.path.join(folder, LOCK), os.O_RDWR | os.O_NOFOLLOW)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    else:
+        with contextlib.suppress(FileNotFoundError):
+            lock = os.open(os.path.join(folder, LOCK), os.O_RDWR | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # Locked, as who has just made it may be about to lock it.
+                remove_folder(folder)
+            finally:
+                os.close(lock)
+            return True
+        # Whoever made it was killed before it had made the lock.
+        os.rmdir(folder)
         return True
-    finally:
-        os.close(lock)
+    return False
