@@ -243,8 +243,8 @@ class NoNode(ActorError):
         super().__init__(
             f"{where} actors of class {cls}"
             + (f": {why}" if why else f" (connected are: {known or 'none'})")
-            + f"; let it be made with spawnable=[{cls}], and be connected, or supervise a "
-            "child(..., on=...), which waits for such a node"
+            + f"; let it be made with spawnable=[{cls}] (WorkerProcesses: actors=[{cls}]), and be "
+            "connected, or supervise a child(..., on=...), which waits for such a node"
         )
 
 

@@ -138,6 +138,7 @@ def test_options_for_a_node_are_refused_where_there_is_none(shell: Shell) -> Non
         (["--secret-file", "open"], "--secret-file open: others may read it: chmod 600 open"),
         (["--secret-file", "empty"], "--secret-file empty: it is empty"),
         (["--secret-file", "good"], "need --listen or --join"),
+        (["--listen", "x.sock"], "or the path of a unix socket, with a / in it"),
         (["--lost-after", "1"], "--lost-after needs --listen or --join"),
         (["--lost-after", "0"], "Invalid value for '--lost-after'"),
     ],
@@ -157,7 +158,7 @@ def test_options_without_a_sense_are_a_usage_error(
 def test_a_history_that_cannot_be_written_is_exit_6(shell: Shell) -> None:
     done = shell.trouper("run", "--history", "no/such/folder", "app")
     assert done.returncode == 6
-    assert done.stderr == "Error: [Errno 2] No such file or directory: 'no/such/folder'\n"
+    assert done.stderr == "Error: --history no/such/folder: No such file or directory\n"
 
 
 def test_the_history_has_each_ask_and_send_with_how_it_ended(shell: Shell) -> None:
