@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.cli.kit import Shell, end, shells
-from transports.cli import main
+from transports.cli import main, options
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +50,24 @@ def test_top_prints_once_with_rates_and_ages(shell: Shell) -> None:
     assert [row[0] for row in rows][:1] == ["actor://app/counter"]
     (node,) = json.loads(shell.trouper("top", "--once", "--json").stdout)["nodes"]
     assert all(each["rate"] is not None for each in node["tree"])
+
+
+@pytest.mark.parametrize(
+    "arguments", [("tree",), ("ask", "--timeout", "0.1", "actor://app/counter", "Get")]
+)
+def test_a_node_that_answers_nothing_is_not_waited_for_without_end(
+    alone: Shell, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(options, "ANSWERS_WITHIN", 0.1)
+    process = alone.node("app")
+    process.send_signal(signal.SIGSTOP)
+    try:
+        done = alone.command(*arguments)
+    finally:
+        process.send_signal(signal.SIGCONT)
+    assert done.exit_code == 5
+    assert done.stderr.startswith("Error: the node 'app' runs, and has not answered for 0.1 s: a h")
+    assert end(process)[0] == 0
 
 
 def test_top_without_a_terminal_says_what_to_do(shell: Shell) -> None:

@@ -18,6 +18,8 @@ from transports.control import Client, NoNodeHere, choose_place, connect, find_p
 from transports.control.protocol import About
 
 POLL: Final = 0.05
+ANSWERS_WITHIN = 10.0
+"""Seconds that a node has to answer anything at all."""
 
 
 @attrs.frozen
@@ -34,11 +36,21 @@ class Where:
 
         Raises:
             NoNodeHere: it is not there, or which one is meant is not clear.
-            Failed: it did not become ready in time.
+            Failed: it did not become ready in time, or does not answer.
         """
         if self.wait is not None:
             await self.until_ready()
-        async with connect(choose_place(self.node, self.control)) as client:
+        place = choose_place(self.node, self.control)
+        async with connect(place) as client:
+            # An ask, or a tell to a full mailbox, may wait for long. But not this.
+            with trio.move_on_after(ANSWERS_WITHIN) as patience:
+                await client.end(About())
+            if patience.cancelled_caught:
+                text = (
+                    f"the node {place.name!r} runs, and has not answered for {ANSWERS_WITHIN:g} s: "
+                    "a handler holds its thread, or its process is stopped"
+                )
+                raise Failed(text, ExitCode.TIMEOUT)
             yield client
 
     async def until_ready(self, peers: tuple[str, ...] = ()) -> dict[str, Any]:
