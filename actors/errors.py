@@ -132,7 +132,8 @@ class AskTimeout(ActorError, TimeoutError):
 
     Attributes: `ref`, `message`, `timeout` (seconds), `where`: "waiting for room", "queued",
     "being handled", "deferred" (the handler called `reply_later`), "being streamed" (the next item
-    did not come in time); of a ``queue://``, whether it has consumers.
+    did not come in time); of a ``queue://``, whether it has consumers; of an actor of another node,
+    that it was sent there, and if there is no connection, why.
 
     who: what the text calls `ref`; "": by its address.
     """
