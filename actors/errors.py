@@ -157,7 +157,8 @@ class AskTimeout(ActorError, TimeoutError):
 
     Attributes: `ref`, `message`, `timeout` (seconds), `where`: "waiting for room", "queued",
     "being handled", "deferred" (the handler called `reply_later`), "being streamed" (the next item
-    did not come in time); of a ``queue://``, whether it has consumers.
+    did not come in time); of a ``queue://``, whether it has consumers; of an actor of another node,
+    that it was sent there, and if there is no connection, why.
 
     who: what the text calls `ref`; "": by its address.
     """
@@ -268,8 +269,8 @@ class NoNode(ActorError):
         super().__init__(
             f"{where} actors of class {cls}"
             + (f": {why}" if why else f" (connected are: {known or 'none'})")
-            + f"; let it be made with spawnable=[{cls}], and be connected, or supervise a "
-            "child(..., on=...), which waits for such a node"
+            + f"; let it be made with spawnable=[{cls}] (WorkerProcesses: actors=[{cls}]), and be "
+            "connected, or supervise a child(..., on=...), which waits for such a node"
         )
 
 

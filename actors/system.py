@@ -82,7 +82,8 @@ class ActorSystem(Registry):
 
     Raises:
         InvalidAddress: the name cannot stand in an address.
-        ValueError, TypeError: a limit that is none; or strict_messages without `transports`.
+        ValueError, TypeError: a limit, or a transport, that is none; or strict_messages without
+            `transports`.
     """
 
     def __init__(
@@ -110,6 +111,12 @@ class ActorSystem(Registry):
             self._dispatcher.round_trip = make_round_tripper(self.at)
             self._dispatcher.cell_class = StrictCell
         self._root = Root(self._dispatcher, intensity, self._give_up)
+        given: object = transport
+        if isinstance(given, type) or not (given is None or hasattr(given, "attach")):
+            raise TypeError(
+                "transport is a node of the `transports` package, as Unix() or "
+                f'Tcp("127.0.0.1:7400"), not {given!r}'
+            )
         self._transport = transport
         self._attached = False
         self._elsewhere: Elsewhere | None = None

@@ -89,12 +89,12 @@ class WrongState(ActorError, RuntimeError):
 
 
 class CannotListen(ActorError, OSError):
-    """A node cannot be reached at a place, or it would not be safe if it could.
+    """A node cannot be reached at a place, or it would not be safe to listen at it, or to call it.
 
-    Attributes: `where`, `why`.
+    Attributes: `where`, `why`. calls: it is the place of another node.
     """
 
-    def __init__(self, where: str, why: str) -> None:
+    def __init__(self, where: str, why: str, *, calls: bool = False) -> None:
         self.where = where
         self.why = why
-        super().__init__(f"cannot listen at {where}: {why}")
+        super().__init__(f"cannot {'call' if calls else 'listen at'} {where}: {why}")

@@ -158,5 +158,7 @@ def listening(where: str, bind: Callable[[], Any]) -> Any:
     """
     try:
         return bind()
+    except CannotListen:
+        raise
     except OSError as error:
         raise CannotListen(where, error.strerror or str(error)) from error

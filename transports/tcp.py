@@ -18,8 +18,9 @@ from transports.sockets import SocketEndpoint, SocketNode, listening
 from transports.tls import Tls
 
 UNSAFE: Final = (
-    "whoever reaches it could talk to every actor: give all nodes a secret=..., or tls=Tls(...); "
-    "without, only loopback addresses are allowed (127.0.0.1, ::1, localhost)"
+    "whoever is there could talk to every actor: give all nodes a secret=..., or tls=Tls(...) "
+    "(`trouper run`: --secret-file, or --tls-...); without, only loopback addresses are allowed "
+    "(127.0.0.1, ::1, localhost)"
 )
 
 
@@ -61,7 +62,7 @@ class Tcp(SocketNode):
         known = [parse_peer(peer) for peer in peers]
         endpoint = TcpEndpoint(listen, secret, tls)
         for peer in known:
-            endpoint.check_safe(parse_place(peer.where)[0], peer.where)
+            endpoint.check_safe(parse_place(peer.where)[0], peer.where, calls=True)
         super().__init__(
             endpoint,
             known,
@@ -125,14 +126,14 @@ class TcpEndpoint(SocketEndpoint):
         if listen is not None:
             self.check_safe(parse_place(listen)[0], listen)
 
-    def check_safe(self, host: str, where: str) -> None:
+    def check_safe(self, host: str, where: str, *, calls: bool = False) -> None:
         """Nobody can be told from a stranger without a secret or TLS.
 
         Raises:
             CannotListen: there is neither, and the host is not loopback.
         """
         if not self.introducer.proves and self._tls is None and is_loopback(host) is False:
-            raise CannotListen(where, UNSAFE)
+            raise CannotListen(where, UNSAFE, calls=calls)
 
     @property
     def place(self) -> str:
@@ -166,7 +167,7 @@ class TcpEndpoint(SocketEndpoint):
         host, port = parse_place(where)
         if not self.introducer.proves and self._tls is None and is_loopback(host) is None:
             for *_, place in await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
-                self.check_safe(str(place[0]), where)
+                self.check_safe(str(place[0]), where, calls=True)
         return await trio.open_tcp_stream(host, port)
 
 

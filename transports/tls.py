@@ -100,10 +100,18 @@ def _context(
     # A node is called by its own name and not by its host's: `names_of` is compared with that.
     context.check_hostname = False
     context.verify_mode = ssl.CERT_REQUIRED
+
+    def no_password() -> str:
+        raise ValueError(f"tls: key: {os.fspath(key)}: it is encrypted, and nobody is asked for it")
+
     try:
-        context.load_cert_chain(cert, key)
+        # (Without a function OpenSSL asks for the password of a key at the terminal, and waits.)
+        context.load_cert_chain(cert, key, no_password)
     except ssl.SSLError as error:
-        raise ValueError(f"tls: {os.fspath(cert)} and {os.fspath(key)}: {error}") from None
+        raise ValueError(
+            f"tls: {os.fspath(cert)} and {os.fspath(key)} are no certificate and its private key "
+            f"in PEM: {error}"
+        ) from None
     try:
         context.load_verify_locations(cafile=ca)
     except ssl.SSLError as error:

@@ -888,6 +888,12 @@ def test_a_limit_that_is_none_is_refused(limits: dict[str, Any]) -> None:
         ActorSystem("s", **limits)
 
 
+@pytest.mark.parametrize("transport", ["127.0.0.1:7400", Actor])
+def test_what_is_no_transport_is_refused_with_what_is_one(transport: Any) -> None:
+    with pytest.raises(TypeError, match=r"transport is a node of the `transports` package"):
+        ActorSystem("s", transport=transport)
+
+
 async def test_a_restart_is_logged_with_the_failure(caplog: pytest.LogCaptureFixture) -> None:
     async with Checked("s") as system:
         system.spawn(Doer, name="d").tell(fail)

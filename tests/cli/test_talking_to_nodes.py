@@ -52,6 +52,26 @@ def test_top_prints_once_with_rates_and_ages(shell: Shell) -> None:
     assert all(each["rate"] is not None for each in node["tree"])
 
 
+@pytest.mark.parametrize(
+    "arguments", [("tree",), ("ask", "--timeout", "0.1", "actor://app/counter", "Get")]
+)
+def test_a_node_that_answers_nothing_is_not_waited_for_without_end(
+    alone: Shell, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr("transports.control.client.ANSWER_WITHIN", 0.1)
+    monkeypatch.setattr("transports.control.client.ASK_WITHIN", 0.1)
+    process = alone.node("app")
+    process.send_signal(signal.SIGSTOP)
+    try:
+        done = alone.command(*arguments)
+    finally:
+        process.send_signal(signal.SIGCONT)
+    assert done.exit_code == 5
+    assert done.stderr.startswith("Error: the node 'app' ")
+    assert "its process is stopped, or a handler keeps the thread" in done.stderr
+    assert end(process)[0] == 0
+
+
 def test_top_without_a_terminal_says_what_to_do(shell: Shell) -> None:
     done = shell.command("top")
     assert done.returncode == 2
@@ -221,7 +241,7 @@ def test_two_nodes_join_and_each_is_seen_and_reached_from_the_other(
     assert [each["node"] for each in seen["nodes"]] == ["b", "a"]
     assert seen["unreachable"] == []
     published = alone.command("publish", "--node", "b", "orders.x", "Put", '{"number": 0}')
-    assert published.stdout == "1 of 1 subscribers here have it; sent to 1 other nodes\n"
+    assert published.stdout == "1 of 1 subscribers here have it; sent to 1 other node\n"
     assert end(b)[0] == end(a)[0] == 0
 
 

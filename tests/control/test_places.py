@@ -49,6 +49,16 @@ def test_a_second_node_of_the_same_name_is_told_who_has_it() -> None:
         pass
 
 
+def test_a_node_of_another_name_is_told_that_the_place_is_taken(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    with (
+        claim(place_of("shop", path)),
+        pytest.raises(NodeRuns, match=f"its control socket at {path} already .*: choose another p"),
+        claim(place_of("cart", path)),
+    ):
+        pass
+
+
 def test_what_a_killed_node_has_left_is_cleared() -> None:
     place = place_of("shop")
     code = """

@@ -59,6 +59,21 @@ async def test_a_handler_that_raises_fails_the_asker_at_once_with_what_it_raised
     assert str(Path(__file__).parents[2]) not in caught.value.cause.trace
 
 
+async def test_a_reply_of_another_type_than_the_request_says_names_both(
+    autojump_clock: MockClock,
+) -> None:
+    class Wrong(Actor):
+        def receive(self, message: object) -> str:
+            return "three"
+
+    async with cluster("a", "b") as (a, b):
+        b.spawn(Wrong, name="there")
+        with pytest.raises(
+            ActorFailed, match=r"the reply is not what Get says that it is: Expected `array`"
+        ):
+            await a.at("actor://b/there").ask(Get())
+
+
 async def test_an_ask_to_nobody_and_to_a_node_that_nobody_knows_fails_at_once(
     autojump_clock: MockClock,
 ) -> None:

@@ -81,7 +81,9 @@ FILE: Final = click.Path(dir_okay=False, path_type=Path)
 # Everything after TARGET belongs to the target, also options such as --help.
 @main.command(context_settings={"allow_interspersed_args": False})
 @click.option("--name", metavar="NAME", help="What the node is called; the module's last word.")
-@click.option("--listen", metavar="ADDRESS", help="Where others call it: host:port, or a path.")
+@click.option(
+    "--listen", metavar="ADDRESS", help="Where others call it: host:port, or a path with a /."
+)
 @click.option(
     "--join", multiple=True, metavar="ADDRESS", help="Another node. May be given more than once."
 )

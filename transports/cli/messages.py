@@ -116,7 +116,8 @@ def publish(topic: str, message: str, fields: str, where: Where, as_json: bool) 
             return
         line = f"{published['queued']} of {published['matched']} subscribers here have it"
         if published["nodes"]:
-            line += f"; sent to {published['nodes']} other nodes"
+            others = published["nodes"]
+            line += f"; sent to {others} other node{'s' if others > 1 else ''}"
         click.echo(line)
 
     run_client(main)

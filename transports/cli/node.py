@@ -101,7 +101,8 @@ def make_transport(options: NodeOptions) -> Node | None:
     except CannotListen as error:
         raise Failed(str(error), ExitCode.TAKEN) from error
     except (ValueError, TypeError) as error:
-        raise click.UsageError(str(error)) from error
+        hint = "" if on_unix[0] else "; or the path of a unix socket, with a / in it: ./shop.sock"
+        raise click.UsageError(f"{error}{hint}") from error
 
 
 def _make_nats(options: NodeOptions, secret: bytes | None) -> Node:

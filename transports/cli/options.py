@@ -38,7 +38,8 @@ class Where:
         """
         if self.wait is not None:
             await self.until_ready()
-        async with connect(choose_place(self.node, self.control)) as client:
+        place = choose_place(self.node, self.control)
+        async with connect(place) as client:
             yield client
 
     async def until_ready(self, peers: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -105,9 +105,13 @@ class _Run:
             stack.enter_context(stop_signals(self._stop, self._everything.cancel, self._is_orderly))
             try:
                 stack.enter_context(claim(place))
-                stack.enter_context(recording(system, options.history))
             except (NodeRuns, OSError) as error:
                 raise Failed(str(error), ExitCode.TAKEN) from error
+            try:
+                stack.enter_context(recording(system, options.history))
+            except OSError as error:
+                text = f"--history {options.history}: {error.strerror}"
+                raise Failed(text, ExitCode.TAKEN) from error
             with self._everything:
                 await self._in(system, place)
         if self._everything.cancelled_caught:

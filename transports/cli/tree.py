@@ -163,7 +163,8 @@ def _actor(name: str, actor: dict[str, Any]) -> Text:
     if actor["waiting"]:
         notes.append(f"{actor['waiting']:,} senders wait for room")
     if actor["incarnation"] > 1:
-        notes.append(f"restarted {actor['incarnation'] - 1:,} times")
+        times = actor["incarnation"] - 1
+        notes.append("restarted once" if times == 1 else f"restarted {times:,} times")
     return Text(f"{name}  ").append(", ".join(notes), style="dim")
 
 

@@ -37,7 +37,11 @@ class NodeRuns(ActorError):
         self.name = name
         self.path = path
         who = f" (process {process})" if process else ""
-        super().__init__(f"a node {name!r} runs here already{who}: choose another name")
+        if path.name == f"{name}.sock":
+            text = f"a node {name!r} runs here already{who}: choose another name"
+        else:
+            text = f"a node has its control socket at {path} already{who}: choose another place"
+        super().__init__(text)
 
 
 @attrs.frozen

@@ -446,9 +446,14 @@ class Outgoing:
             if not self.spawns.started(message.number):
                 self._has_stopped(message.number)
             return
+        request = type(ask.message)
         try:
-            value = self.node.codec.decode_value(message.body, reply_type(type(ask.message)))
-        except (DecodeError, NotEncodable) as error:
+            value = self.node.codec.decode_value(message.body, reply_type(request))
+        except DecodeError as error:
+            why = f"the reply is not what {request.__name__} says that it is: {error.why}"
+            ask.failed(DecodeError(error.path, why))
+            return
+        except NotEncodable as error:
             ask.failed(error)
             return
         ask.answer(value)
