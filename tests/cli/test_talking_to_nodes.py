@@ -2,13 +2,15 @@
 
 import json
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from tests.cli.kit import Shell, end, shells
+from tests.cli.kit import START, Shell, end, shells
 from transports.cli import main
 
 
@@ -163,6 +165,23 @@ def test_an_error_is_one_clear_line_and_an_exit_code(
     assert done.stderr.startswith("Error: ")
     assert text in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("args", [["tree"], ["tree", "--json"], ["top", "--once"]])
+def test_what_cannot_be_printed_is_one_clear_line(shell: Shell, args: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        process = subprocess.run(
+            [sys.executable, "-P", "-c", START, *args],
+            cwd=shell.folder,
+            env=shell.environment,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=50,
+            check=False,
+        )
+    why = "Error: what it prints cannot be written: No space left on device\n"
+    assert (process.returncode, process.stderr) == (1, why)
 
 
 def test_fields_that_are_no_json_are_a_usage_error(shell: Shell) -> None:

@@ -38,10 +38,12 @@ from supervision import (
     WorkerProcesses,
     child,
 )
+from supervision.processes.reports import FD_VARIABLE
 from tests.actors.kit import Doer
 from tests.faults.crew import FAST, Do, Hand, Meet, a_system, crew, is_alive, until
 from transports import Tcp, Unix
-from transports.worker.host import parent_folder
+from transports.worker.host import make_folder, parent_folder
+from transports.worker.settings import FOLDER_VARIABLE
 
 
 @pytest.fixture
@@ -424,3 +426,24 @@ async def test_workers_and_what_they_have_started_end_when_their_parent_is_kille
             parent.kill()
     await until(lambda: not any(map(is_alive, pids)))
     await until(lambda: list(Path(parent_folder()).iterdir()) == [])
+
+
+async def test_a_worker_whose_parent_is_killed_before_it_has_said_anything_leaves_no_folder() -> (
+    None
+):
+    folder, lock = make_folder()
+    os.close(lock)
+    read, write = os.pipe()
+    done = await trio.run_process(
+        [sys.executable, "-m", "transports.worker", "s-worker-1"],
+        env={**os.environ, FD_VARIABLE: str(write), FOLDER_VARIABLE: folder},
+        stdin=b"",
+        pass_fds=(write,),
+        capture_stderr=True,
+        check=False,
+    )
+    os.close(read)
+    os.close(write)
+    assert done.returncode == 1
+    assert b"the parent was gone" in done.stderr
+    assert not Path(folder).exists()

@@ -184,3 +184,31 @@ async def test_a_disk_that_is_full_ends_the_history_and_nothing_else(
             register = system.spawn(Register, name="register")
             assert [await register.ask(Add(1)) for _ in range(3)] == [1, 2, 3]
     assert caplog.text.count("the history /dev/full ends here") == 1
+
+
+async def test_a_line_that_the_disk_takes_in_parts_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = os.write
+    system = ActorSystem("demo")
+    with reading(tmp_path / "h") as lines, recording(system, tmp_path / "h"):
+        async with system:
+            register = await system.start(Register, name="register")
+            with monkeypatch.context() as patch:
+                patch.setattr(os, "write", lambda file, data: write(file, data[:7]))
+                await register.ask(Add(1))
+    assert [line["type"] for line in lines] == ["invoke", "ok"]
+
+
+async def test_what_follows_half_a_line_is_a_line_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "h"
+    path.write_text('{"type":"inv')
+    for _ in range(2):
+        system = ActorSystem("demo")
+        with recording(system, path):
+            async with system:
+                register = await system.start(Register, name="register")
+                await register.ask(Add(1))
+    half, *whole = path.read_text().splitlines()
+    assert half == '{"type":"inv'
+    assert [json.loads(line)["type"] for line in whole] == ["invoke", "ok"] * 2

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import functools
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final
 
 import attrs
@@ -13,6 +14,7 @@ import msgspec
 import trio
 from click.shell_completion import CompletionItem
 
+from actors import ActorError
 from transports.cli.exit_codes import ExitCode, Failed, one_line_errors
 from transports.control import Client, NoNodeHere, Refused, choose_place, connect, find_places
 from transports.control.protocol import About, Code
@@ -126,13 +128,29 @@ def run_client(main: Callable[..., Awaitable[None]], *args: Any, follows: bool =
     """
     with one_line_errors():
         try:
-            trio.run(functools.partial(main, *args))
+            with _one_line_if_full():
+                trio.run(functools.partial(main, *args))
         except* KeyboardInterrupt:
             interrupted = True
         else:
             interrupted = False
     if interrupted and not follows:
         raise click.exceptions.Exit(int(ExitCode.INTERRUPTED))
+
+
+@contextmanager
+def _one_line_if_full() -> Iterator[None]:
+    """Where what a command prints cannot be written."""
+    try:
+        yield
+    except ActorError:
+        raise
+    except OSError as error:
+        # A pipe that nobody reads any more is click's business.
+        if error.errno == errno.EPIPE:
+            raise
+        text = f"what it prints cannot be written: {error.strerror}"
+        raise Failed(text, ExitCode.FAILED) from error
 
 
 def print_json(value: Any) -> None:

@@ -73,7 +73,11 @@ class History:
     """
 
     def __init__(self, path: str | Path) -> None:
+        half = ends_in_a_line(path)
         self._file: int | None = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        if half:
+            # The disk was full, or the machine stopped. What follows is to be lines of its own.
+            os.write(self._file, b"\n")
         self._path = path
         self._encode = msgspec.json.Encoder().encode
         self._number = 0
@@ -140,12 +144,28 @@ class History:
             "to_incarnation": target.incarnation if isinstance(target, Cell) else None,
             **more,
         }
+        data = self._encode(line) + b"\n"
         try:
-            os.write(self._file, self._encode(line) + b"\n")
+            # A disk that becomes full takes a part of it, and refuses the next.
+            while data:
+                data = data[os.write(self._file, data) :]
         except OSError:
             # A history with a hole would prove what is not so.
             log.exception("the history %s ends here: it cannot be written", self._path)
             self.close()
+
+
+def ends_in_a_line(path: str | Path) -> bool:
+    """Whether the last line of a file, if it is one, was not written to its end.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    if not os.path.isfile(path) or not os.path.getsize(path):
+        return False
+    with open(path, "rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) != b"\n"
 
 
 def was_not_done(kind: str, error: BaseException) -> bool:

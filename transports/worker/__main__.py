@@ -21,7 +21,7 @@ from transports.unix import Unix
 from transports.worker.frozen import FreezeGuard
 from transports.worker.host import remove_folder
 from transports.worker.orphan import ParentWatch
-from transports.worker.settings import Settings, import_actors
+from transports.worker.settings import FOLDER_VARIABLE, Settings, import_actors
 
 log = logging.getLogger("transports")
 
@@ -85,14 +85,20 @@ def take_stdin() -> int:
 
 def main() -> None:
     """Run one worker node until SIGTERM, or until the parent is gone."""
-    if FD_VARIABLE not in os.environ or os.isatty(0):
+    if not {FD_VARIABLE, FOLDER_VARIABLE} <= os.environ.keys() or os.isatty(0):
         sys.exit("error: a worker process is started by a running system (WorkerProcesses)")
     # Ctrl-C is the parent's business.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     reports = int(os.environ.pop(FD_VARIABLE))
     os.set_inheritable(reports, False)
+    folder = os.environ.pop(FOLDER_VARIABLE)
     pipe = take_stdin()
-    settings = Settings.decode(read_line(pipe))
+    try:
+        settings = Settings.decode(read_line(pipe))
+    except EOFError:
+        # Perhaps there is no other process that knows of it.
+        remove_folder(folder)
+        raise
     watch = ParentWatch(pipe, ORPHAN_GRACE, lambda: remove_folder(settings.folder))
     logging.getLogger().addHandler(ReportHandler(reports))
     for name, level in settings.levels.items():

@@ -25,7 +25,7 @@ from supervision.processes import Invitation
 from transports.endpoint import Handle
 from transports.errors import CannotListen
 from transports.unix import MOST, UnixEndpoint
-from transports.worker.settings import Settings, import_path
+from transports.worker.settings import FOLDER_VARIABLE, Settings, import_path
 
 if TYPE_CHECKING:
     from transports.nodes.node import Node
@@ -62,7 +62,8 @@ class Host:
         """See WorkerHost."""
         settings = attrs.evolve(self._settings, node=node)
         argv = (sys.executable, "-m", "transports.worker", node)
-        return Invitation(argv, self._env, settings.encode())
+        env = {**self._env, FOLDER_VARIABLE: settings.folder}
+        return Invitation(argv, env, settings.encode())
 
     async def joined(self, node: str) -> None:
         """See WorkerHost."""

@@ -6,13 +6,16 @@ import importlib
 import json
 import sys
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
 from actors import Actor, NotAnActor
 from actors.actor import actor_class
 from transports.nodes.node import Limits
+
+FOLDER_VARIABLE: Final = "TROUPER_SOCKETS"
+"""The environment variable with the folder of the sockets, for a process that is told no more."""
 
 
 @attrs.frozen
