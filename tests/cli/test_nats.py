@@ -31,11 +31,11 @@ def test_nodes_meet_over_an_engine_and_all_of_it_ends_in_good_order(shell: Shell
     for name in ("one", "two"):
         shell.node("--name", name, "--nats", url, "--cluster", "trial", "app")
     done = shell.command("wait", "--node", "one", "--peer", "two", "--timeout", "20")
-    assert done.exit_code == 0, done.output
+    assert done.returncode == 0, done.stderr
     done = shell.command("ask", "--node", "one", "actor://two/counter", "Get")
-    assert (done.exit_code, done.stdout.strip()) == (0, "0")
+    assert (done.returncode, done.stdout.strip()) == (0, "0")
     done = shell.command("publish", "--node", "two", "topic://orders.new", "Put", '{"number": 3}')
-    assert done.exit_code == 0, done.output
+    assert done.returncode == 0, done.stderr
     done = shell.command("ask", "--node", "two", "actor://one/counter", "Get")
     assert done.stdout.strip() == "3"
     for process in shell.running[1:]:

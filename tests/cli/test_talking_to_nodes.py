@@ -68,7 +68,7 @@ def test_a_node_that_answers_nothing_is_not_waited_for_without_end(
         done = alone.command(*arguments)
     finally:
         process.send_signal(signal.SIGCONT)
-    assert done.exit_code == 5
+    assert done.returncode == 5
     assert done.stderr.startswith("Error: the node 'app' ")
     assert "its process is stopped, or a handler keeps the thread" in done.stderr
     assert end(process)[0] == 0
