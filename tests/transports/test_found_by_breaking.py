@@ -255,14 +255,14 @@ async def test_waits_for_a_stop_that_were_cancelled_leave_nothing_behind(
                 await ref.stopped()
         link = a.at("actor://b/there")._node.link("b")  # type: ignore[attr-defined]
         await trio.sleep(1)
-        assert link._stops == link._stop_numbers == {}
+        assert link.stops.by_number == link.stops.numbers == {}
         assert there._rare.cleanups == []  # type: ignore[attr-defined]
         async with trio.open_nursery() as nursery:
             for _ in range(3):
                 nursery.start_soon(ref.stopped)
             await trio.sleep(1)
             ref.stop()
-        assert link._stops == link._stop_numbers == {}
+        assert link.stops.by_number == link.stops.numbers == {}
 
 
 async def test_what_waits_for_the_window_is_still_sent_when_the_system_is_left(

@@ -343,7 +343,7 @@ async def test_a_service_of_a_node_that_was_reached_is_found_at_once(
             with trio.move_on_after(0.01) as scope:
                 await node.reached("b")
             assert scope.cancelled_caught
-            assert node._links["b"].outgoing._stops == {}
+            assert node._links["b"].outgoing.stops.by_number == {}
             node._links["b"].up = False
             wires.heal("a", "b")
             await node.reached("b")

@@ -188,7 +188,7 @@ class Directory:
             link = self._node.link(peer)
             if link is None or link.publish(ref, topic, body, message):
                 continue
-            waiter = link.wait_for_room(ref, message, topic)
+            waiter = link.allowance.wait_for_room(ref, message, topic)
             asker = self._node.asker()
             if asker is None:
                 await waiter.wait(self._node.dispatcher)

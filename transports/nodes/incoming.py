@@ -232,9 +232,9 @@ class Incoming:
             case envelope.Replied():
                 self._outgoing.replied(message)
             case envelope.Item():
-                self._outgoing.item(message)
+                self._outgoing.asks.item(message)
             case envelope.StreamEnded():
-                self._outgoing.stream_ended(message)
+                self._outgoing.asks.stream_ended(message)
             case envelope.Granted():
                 sink = self._answers.get(message.number)
                 if isinstance(sink, RemoteSink) and message.items > 0:
@@ -248,7 +248,7 @@ class Incoming:
             case envelope.Unwatch():
                 self._unwatch(message.path)
             case envelope.Ended():
-                self._outgoing.ended(message)
+                self._outgoing.watches.ended(message)
             case envelope.Stop():
                 cell = self._find(message.path)
                 if cell is not None:

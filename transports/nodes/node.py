@@ -351,7 +351,7 @@ class Node:
         link = self._links[peer]
         session = link.session
         # The peer has said what it has before it answers anything.
-        waiter = link.outgoing.round_trip()
+        waiter = link.outgoing.stops.round_trip()
         asker = self.asker()
         if asker is None:
             await waiter.wait(self.dispatcher)
@@ -474,6 +474,6 @@ class Node:
         if isinstance(holder, RemoteRef):
             link = self._links.get(holder.address.node)
             if link is not None:
-                link.outgoing.fail_wait(waiter, chain)
+                link.outgoing.asks.fail_wait(waiter, chain)
         else:
             waiter.answer(Raised(AskCycle(self.refs_of(chain))))

@@ -262,7 +262,7 @@ class ObservedNode(Node):
         """What it still keeps of asks that have their reply, or whose asker has gone."""
         for link in self.links():
             outgoing, incoming = link.outgoing, link.incoming
-            asks = (*outgoing._asks.values(), *outgoing._numbers)
+            asks = (*outgoing.asks.by_number.values(), *outgoing.asks.numbers)
             asked = (answer.ask for answer in incoming._answers.values())
             for ask in (*asks, *asked):
                 if ask is not None and ask.value is not PENDING:
