@@ -145,7 +145,7 @@ def run(work: Callable[[ActorRef, int], Awaitable[None]], cls: type[Actor], step
             assert not any(door for _, door in allowance.doors.values())
             far: Any = b._transport
             incoming = far._links["a"].incoming
-            assert not incoming._answers
+            assert not incoming.answers.open
 
     with deterministic_scheduling(step):
         run_virtually(main)
