@@ -12,8 +12,8 @@ from tests.simulation.apps import Letters, Questions, Watches
 from tests.simulation.planting import Change, bug
 from transports.encoding import envelope
 from transports.nodes.asks import Asks
+from transports.nodes.cycles import Probes
 from transports.nodes.link import Link
-from transports.nodes.node import Node
 from transports.nodes.outgoing import Outgoing
 from transports.nodes.remote_ref import RemoteRef
 
@@ -94,7 +94,7 @@ def asks_without_asker_are_kept() -> Iterable[Change]:
 @bug(Questions)
 def two_ask_each_other() -> Iterable[Change]:
     """Nobody looks for circles of asks across nodes: two actors wait for each other for ever."""
-    yield Node, "probe", lambda self, chain: None
+    yield Probes, "follow", lambda self, chain: None
 
 
 @bug(Questions)

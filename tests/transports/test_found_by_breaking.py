@@ -23,9 +23,9 @@ from actors import (
 from tests.transports import test_hostile_peers
 from tests.transports.kit import Do, Get, Remote, Wires, cluster
 from tests.transports.test_hostile_peers import Peer, one_node, works
+from transports import Limits, Node
 from transports.encoding import envelope
 from transports.memory import MemoryNetwork, MemoryStream
-from transports.nodes.node import Limits, Node
 
 
 @pytest.mark.parametrize("target", ["", "a b", "x//y", "..", "?", "x" * 100_000])

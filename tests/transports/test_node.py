@@ -27,10 +27,9 @@ from actors import (
 )
 from tests.actors.kit import Doer
 from tests.transports.kit import Do, Get, Remote, Through, Wires, cluster
-from transports import MemoryNetwork, NotEncodable
+from transports import Limits, MemoryNetwork, Node, NotEncodable
 from transports.errors import RemoteFailure
 from transports.nodes.inspector import report_node
-from transports.nodes.node import Limits, Node
 
 
 async def test_a_tell_reaches_an_actor_of_another_node_in_order(autojump_clock: MockClock) -> None:

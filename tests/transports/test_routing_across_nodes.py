@@ -21,8 +21,8 @@ from actors import (
     SystemClosed,
 )
 from tests.transports.kit import Do, Get, Remote, Wires, cluster
+from transports import Limits, Node
 from transports.errors import NotEncodable
-from transports.nodes.node import Limits, Node
 
 
 async def test_a_publication_reaches_subscribers_of_every_node_once(

@@ -14,7 +14,7 @@ import click
 from transports.cli import running
 from transports.cli.node import NodeOptions
 from transports.cli.target import Kind, find_target
-from transports.nodes.node import Limits
+from transports.nodes.limits import Limits
 
 ELSEWHERE: Final = {
     "ask": ("transports.cli.messages", "ask"),

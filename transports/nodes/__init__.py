@@ -5,5 +5,6 @@ other side. `allowance` is how many may be on the way to each receiver, and who 
 `asks` and `watches` are what waits for an answer, or for the end of an actor there; `answers` and
 `watched` are their counterparts on the side of `incoming`.
 `directory` is what peers tell each other of names, topics, queues and services.
+`cycles` finds asks that wait on themselves, `limits` are the bounds.
 `spawner` asks for actors on other nodes, `spawnable` makes them here.
 """

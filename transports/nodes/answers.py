@@ -109,7 +109,7 @@ class Answers:
                 return True
         is_in = incoming.put(cell, ask, sequence)
         if message.asker and ask.value is PENDING:
-            node.probe((message.asker, str(cell)))
+            node.probes.follow((message.asker, str(cell)))
         return is_in
 
     def refuse(self, number: int, kind: str, text: str, **more: Any) -> None:

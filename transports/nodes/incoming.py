@@ -174,7 +174,7 @@ class Incoming:
             case envelope.AwaitStop():
                 self.stops.await_stop(message)
             case envelope.Probe():
-                self._node.probe(message.chain)
+                self._node.probes.follow(message.chain)
             case _:
                 self._node.directory.heard(self._peer, message)
 

@@ -12,7 +12,7 @@ import attrs
 
 from actors import Actor, NotAnActor
 from actors.actor import actor_class
-from transports.nodes.node import Limits
+from transports.nodes.limits import Limits
 
 
 @attrs.frozen
