@@ -16,7 +16,7 @@ from actors.cell import Cell
 from actors.routing.patterns import Trie, pattern_of, words_of
 from transports.encoding import envelope
 from transports.errors import DecodeError
-from transports.wire.session import State
+from transports.wire.session_states import State
 
 if TYPE_CHECKING:
     from transports.nodes.link import Link

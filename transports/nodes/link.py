@@ -16,7 +16,8 @@ from transports.nodes.outgoing import Outgoing
 from transports.wire import frames
 from transports.wire.frames import Reason
 from transports.wire.handshake import Agreed, Handshake, Refused
-from transports.wire.session import Session, State
+from transports.wire.session import Session
+from transports.wire.session_states import State
 
 if TYPE_CHECKING:
     from transports.nodes.node import Node

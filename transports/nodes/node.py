@@ -40,7 +40,8 @@ from transports.nodes.outgoing import Outgoing
 from transports.nodes.remote_ref import RemoteRef
 from transports.nodes.spawnable import Recipe, Spawnable
 from transports.nodes.spawner import Spawner
-from transports.wire.session import Session, State
+from transports.wire.session import Session
+from transports.wire.session_states import State
 
 if TYPE_CHECKING:
     from actors import Actor
