@@ -19,7 +19,8 @@ from transports.encoding.round_trip import RoundTrip
 from transports.endpoint import Endpoint
 from transports.errors import CannotListen, DecodeError, NoStore, NotEncodable, RemoteFailure
 from transports.memory import MemoryNetwork
-from transports.nodes.node import Limits, Node
+from transports.nodes.limits import Limits
+from transports.nodes.node import Node
 from transports.tcp import Tcp
 from transports.tls import Tls
 from transports.unix import Unix

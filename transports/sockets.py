@@ -15,7 +15,8 @@ from transports.connection import Frames
 from transports.endpoint import Endpoint, Handle, Peer
 from transports.errors import CannotListen
 from transports.introducing import Introducer
-from transports.nodes.node import Limits, Node
+from transports.nodes.limits import Limits
+from transports.nodes.node import Node
 from transports.nodes.spawnable import Recipe
 
 if TYPE_CHECKING:

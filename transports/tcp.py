@@ -12,7 +12,7 @@ import trio
 
 from transports.endpoint import Peer
 from transports.errors import CannotListen
-from transports.nodes.node import Limits
+from transports.nodes.limits import Limits
 from transports.nodes.spawnable import Recipe
 from transports.sockets import SocketEndpoint, SocketNode, listening
 from transports.tls import Tls

@@ -11,13 +11,14 @@ from actors.ask import Ask
 from tests.simulation.apps import Letters, Questions, Watches
 from tests.simulation.planting import Change, bug
 from transports.encoding import envelope
+from transports.nodes.asks import Asks
+from transports.nodes.cycles import Probes
 from transports.nodes.link import Link
-from transports.nodes.node import Node
 from transports.nodes.outgoing import Outgoing
 from transports.nodes.remote_ref import RemoteRef
 
 lost = Outgoing.lost
-asker_gone = Outgoing.asker_gone
+asker_gone = Asks.asker_gone
 
 
 @bug(Letters)
@@ -26,8 +27,8 @@ def newest_first_behind_the_window() -> Iterable[Change]:
 
     def flush(self: Outgoing) -> None:
         session = self.session
-        while self._queue and session.credit > 0:
-            payload, sent = self._queue.pop()
+        while self.queue and session.credit > 0:
+            payload, sent = self.queue.pop()
             number = session.send(payload, charged=sent is not None)
             if sent is not None:
                 sent.written = True
@@ -42,10 +43,10 @@ def lost_messages_stay_on_the_way() -> Iterable[Change]:
     """What was on the way to a node that was lost counts against its next incarnation."""
 
     def lost_but_counted(self: Outgoing, down: Any, for_good: bool = False) -> None:
-        before = dict(self._on_the_way)
+        before = dict(self.allowance.on_the_way)
         lost(self, down, for_good)
         for target, count in before.items():
-            self._on_the_way[target] = self._on_the_way.get(target, 0) + count
+            self.allowance.on_the_way[target] = self.allowance.on_the_way.get(target, 0) + count
 
     yield Outgoing, "lost", lost_but_counted
 
@@ -53,46 +54,47 @@ def lost_messages_stay_on_the_way() -> Iterable[Change]:
 @bug(Questions)
 def reply_to_the_wrong_ask() -> Iterable[Change]:
     """The number of an ask whose asker has gone is used again, though its reply may come."""
-    post_ask = Outgoing._post_ask
+    post = Asks.post
 
-    def give_back(self: Outgoing, ask: Ask) -> None:
-        number = self._numbers.get(ask)
+    def give_back(self: Asks, ask: Ask) -> None:
+        number = self.numbers.get(ask)
         asker_gone(self, ask)
         if number is not None:
             self.__dict__.setdefault("free", []).append(number)
 
     def post_again(
-        self: Outgoing, ref: RemoteRef, ask: Ask, body: bytes, remaining: float | None
+        self: Asks, ref: RemoteRef, ask: Ask, body: bytes, remaining: float | None
     ) -> None:
         free = self.__dict__.setdefault("free", [])
         if not free:
-            post_ask(self, ref, ask, body, remaining)
+            post(self, ref, ask, body, remaining)
             return
-        last, self._last = self._last, free.pop() - 1
-        post_ask(self, ref, ask, body, remaining)
-        self._last = last
+        outgoing = self._outgoing
+        last, outgoing._last = outgoing._last, free.pop() - 1
+        post(self, ref, ask, body, remaining)
+        outgoing._last = last
 
-    yield Outgoing, "asker_gone", give_back
-    yield Outgoing, "_post_ask", post_again
+    yield Asks, "asker_gone", give_back
+    yield Asks, "post", post_again
 
 
 @bug(Questions)
 def asks_without_asker_are_kept() -> Iterable[Change]:
     """An ask whose asker has gone stays in a table for ever: a leak of memory."""
 
-    def keep(self: Outgoing, ask: Ask) -> None:
-        number = self._numbers.get(ask)
+    def keep(self: Asks, ask: Ask) -> None:
+        number = self.numbers.get(ask)
         asker_gone(self, ask)
         if number is not None:
-            self._asks[number] = ask
+            self.by_number[number] = ask
 
-    yield Outgoing, "asker_gone", keep
+    yield Asks, "asker_gone", keep
 
 
 @bug(Questions)
 def two_ask_each_other() -> Iterable[Change]:
     """Nobody looks for circles of asks across nodes: two actors wait for each other for ever."""
-    yield Node, "probe", lambda self, chain: None
+    yield Probes, "follow", lambda self, chain: None
 
 
 @bug(Questions)
@@ -112,7 +114,7 @@ def end_of_a_node_not_told() -> Iterable[Change]:
     """Who watches an actor of a node that is lost is not told."""
 
     def forget(self: Outgoing, down: Any, for_good: bool = False) -> None:
-        self._watched.clear()
+        self.watches.refs.clear()
         lost(self, down, for_good)
 
     yield Outgoing, "lost", forget
@@ -145,7 +147,7 @@ def end_told_twice() -> Iterable[Change]:
 
     def tell_all(self: Outgoing, down: Any, for_good: bool = False) -> None:
         for ref in tuple(self.node._refs.values()):
-            if ref.address.node == self.peer and ref not in self._watched.values():
+            if ref.address.node == self.peer and ref not in self.watches.refs.values():
                 ref.ended(down)
         lost(self, down, for_good)
 

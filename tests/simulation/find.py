@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.simulation.planted import BUGS, Bug, planted
-from transports.testing.run import Outcome
+from transports.testing.outcome import Outcome
 from transports.testing.simulate import Simulation, make_simulation
 
 FOUND: Final = Path(__file__).with_name("minimal.json")

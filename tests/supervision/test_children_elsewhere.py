@@ -38,8 +38,8 @@ from supervision import (
     child,
 )
 from tests.transports.kit import Do, Get, Remote, Wires, cluster
+from transports import Limits, Node
 from transports.errors import RemoteFailure
-from transports.nodes.node import Limits, Node
 
 LIMITS = Limits(lost_after=3.0)
 

@@ -22,7 +22,7 @@ from supervision import (
     child,
 )
 from tests.transports.kit import Do, Remote, Wires, cluster
-from transports.nodes.node import Limits, Node
+from transports import Limits, Node
 
 LIMITS = Limits(lost_after=3.0)
 

@@ -11,8 +11,8 @@ import trio
 from trio.testing import memory_stream_pair
 
 from actors import Actor, ActorRef, ActorSystem, Env, Request, message
+from transports import Limits, Node
 from transports.endpoint import Endpoint
-from transports.nodes.node import Limits, Node
 
 Handle = Callable[[trio.abc.Stream], Awaitable[object]]
 

@@ -138,12 +138,14 @@ def run(work: Callable[[ActorRef, int], Awaitable[None]], cls: type[Actor], step
             node: Any = a._transport
             assert isinstance(node, Node)
             out = node._links["b"].outgoing
-            left = (out._sent, out._on_the_way, out._asks, out._numbers, out._sequences)
-            assert not any((*left, out._streams, out._queue, out._large, out._run, out._told)), left
-            assert not any(door for _, door in out._doors.values())
+            asks, allowance = out.asks, out.allowance
+            left = (out._sent, allowance.on_the_way, asks.by_number, asks.numbers, out._sequences)
+            more = (asks.streams, out.queue, allowance.large, out._run, out._told)
+            assert not any((*left, *more)), left
+            assert not any(door for _, door in allowance.doors.values())
             far: Any = b._transport
             incoming = far._links["a"].incoming
-            assert not incoming._answers
+            assert not incoming.answers.open
 
     with deterministic_scheduling(step):
         run_virtually(main)

@@ -23,9 +23,9 @@ from actors import (
 from tests.transports import test_hostile_peers
 from tests.transports.kit import Do, Get, Remote, Wires, cluster
 from tests.transports.test_hostile_peers import Peer, one_node, works
+from transports import Limits, Node
 from transports.encoding import envelope
 from transports.memory import MemoryNetwork, MemoryStream
-from transports.nodes.node import Limits, Node
 
 
 @pytest.mark.parametrize("target", ["", "a b", "x//y", "..", "?", "x" * 100_000])
@@ -255,14 +255,14 @@ async def test_waits_for_a_stop_that_were_cancelled_leave_nothing_behind(
                 await ref.stopped()
         link = a.at("actor://b/there")._node.link("b")  # type: ignore[attr-defined]
         await trio.sleep(1)
-        assert link._stops == link._stop_numbers == {}
+        assert link.stops.by_number == link.stops.numbers == {}
         assert there._rare.cleanups == []  # type: ignore[attr-defined]
         async with trio.open_nursery() as nursery:
             for _ in range(3):
                 nursery.start_soon(ref.stopped)
             await trio.sleep(1)
             ref.stop()
-        assert link._stops == link._stop_numbers == {}
+        assert link.stops.by_number == link.stops.numbers == {}
 
 
 async def test_what_waits_for_the_window_is_still_sent_when_the_system_is_left(

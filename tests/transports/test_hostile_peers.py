@@ -13,8 +13,8 @@ from trio.testing import MockClock, memory_stream_pair
 
 from actors import ActorRef, ActorSystem, DeadLetterReason
 from tests.transports.kit import Get, Remote, Wires
+from transports import Limits, Node
 from transports.encoding import envelope
-from transports.nodes.node import Limits, Node
 from transports.wire import frames
 from transports.wire.framing import FrameDecoder, encode_frame
 from transports.wire.handshake import Agreed, Handshake

@@ -27,10 +27,9 @@ from actors import (
 )
 from tests.actors.kit import Doer
 from tests.transports.kit import Do, Get, Remote, Through, Wires, cluster
-from transports import MemoryNetwork, NotEncodable
+from transports import Limits, MemoryNetwork, Node, NotEncodable
 from transports.errors import RemoteFailure
 from transports.nodes.inspector import report_node
-from transports.nodes.node import Limits, Node
 
 
 async def test_a_tell_reaches_an_actor_of_another_node_in_order(autojump_clock: MockClock) -> None:
@@ -565,14 +564,18 @@ async def test_those_who_wait_for_one_actor_to_stop_are_one_waiter_there(
             assert len(there._rare.cleanups) == 1
             with trio.move_on_after(1):
                 await ref.stopped()
-            assert len(there._rare.cleanups) == len(outgoing._stops) == 1
+            assert len(there._rare.cleanups) == len(outgoing.stops.by_number) == 1
             nursery.cancel_scope.cancel()
         await trio.sleep(1)
-        assert (there._rare.cleanups, outgoing._stops, outgoing._stop_numbers) == ([], {}, {})
+        assert (there._rare.cleanups, outgoing.stops.by_number, outgoing.stops.numbers) == (
+            [],
+            {},
+            {},
+        )
         async with trio.open_nursery() as nursery:
             for _ in range(50):
                 nursery.start_soon(wait)
             await trio.sleep(1)
             there.stop()
         assert stopped == 50
-        assert outgoing._stops == {}
+        assert outgoing.stops.by_number == {}

@@ -28,8 +28,8 @@ from actors import (
 )
 from actors._trio_private import deterministic_scheduling
 from actors.testing import run_virtually
+from transports import Limits, Node
 from transports.endpoint import Endpoint
-from transports.nodes.node import Limits, Node
 from transports.wire.framing import FrameDecoder, encode_frame
 
 Handle = Callable[[trio.abc.Stream], Awaitable[object]]

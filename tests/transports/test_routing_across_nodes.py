@@ -21,8 +21,8 @@ from actors import (
     SystemClosed,
 )
 from tests.transports.kit import Do, Get, Remote, Wires, cluster
+from transports import Limits, Node
 from transports.errors import NotEncodable
-from transports.nodes.node import Limits, Node
 
 
 async def test_a_publication_reaches_subscribers_of_every_node_once(
@@ -343,7 +343,7 @@ async def test_a_service_of_a_node_that_was_reached_is_found_at_once(
             with trio.move_on_after(0.01) as scope:
                 await node.reached("b")
             assert scope.cancelled_caught
-            assert node._links["b"].outgoing._stops == {}
+            assert node._links["b"].outgoing.stops.by_number == {}
             node._links["b"].up = False
             wires.heal("a", "b")
             await node.reached("b")

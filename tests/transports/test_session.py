@@ -14,7 +14,9 @@ from transports.errors import DecodeError, WindowFull, WrongState
 from transports.wire import frames
 from transports.wire.frames import Ack, Hello
 from transports.wire.handshake import Agreed
-from transports.wire.session import ACK_WITHIN, TABLE, Delivery, Event, Session, State
+from transports.wire.inbound import Delivery
+from transports.wire.session import ACK_WITHIN, Session
+from transports.wire.session_states import TABLE, Event, State
 
 FAR = Hello("far", 9, 1, 0, 0, 0, 4, 1 << 24, 1 << 26)
 FRESH = Agreed(FAR, False, 0)

@@ -9,7 +9,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.transports.kit import Do, Get, Remote, Wire, Wires, cluster
-from transports.nodes.node import Limits
+from transports import Limits
 
 
 class Mute(trio.abc.Stream):

@@ -10,7 +10,8 @@ import msgspec
 from transports.errors import DecodeError
 from transports.wire.handshake import Agreed, Handshake, Refused
 from transports.wire.outbound import AROUND
-from transports.wire.session import Session, State
+from transports.wire.session import Session
+from transports.wire.session_states import State
 
 WINDOW = 5
 SETTINGS = {"resend_at_most": 4.0, "heartbeat": 2.0, "window_bytes": 60}

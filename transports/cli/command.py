@@ -15,7 +15,7 @@ from transports.cli import running
 from transports.cli.node import NodeOptions
 from transports.cli.signals import ended_by_signals, interrupted_by_signals
 from transports.cli.target import Kind, find_target
-from transports.nodes.node import Limits
+from transports.nodes.limits import Limits
 
 ELSEWHERE: Final = {
     "ask": ("transports.cli.messages", "ask"),

@@ -14,7 +14,8 @@ from actors import ActorError
 from actors.address import check_name
 from transports.cli.exit_codes import ExitCode, Failed
 from transports.errors import CannotListen
-from transports.nodes.node import Limits, Node
+from transports.nodes.limits import Limits
+from transports.nodes.node import Node
 from transports.tcp import Tcp
 from transports.tls import Tls
 from transports.unix import Unix

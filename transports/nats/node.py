@@ -26,7 +26,8 @@ from transports.nats.pool import parse_url
 from transports.nats.presence import Presence
 from transports.nats.store import NatsStore
 from transports.nodes.connecting import Connections
-from transports.nodes.node import Limits, Node
+from transports.nodes.limits import Limits
+from transports.nodes.node import Node
 from transports.nodes.spawnable import Recipe
 from transports.tcp import is_loopback
 

@@ -16,7 +16,7 @@ from actors.cell import Cell
 from actors.routing.patterns import Trie, pattern_of, words_of
 from transports.encoding import envelope
 from transports.errors import DecodeError
-from transports.wire.session import State
+from transports.wire.session_states import State
 
 if TYPE_CHECKING:
     from transports.nodes.link import Link
@@ -188,7 +188,7 @@ class Directory:
             link = self._node.link(peer)
             if link is None or link.publish(ref, topic, body, message):
                 continue
-            waiter = link.wait_for_room(ref, message, topic)
+            waiter = link.allowance.wait_for_room(ref, message, topic)
             asker = self._node.asker()
             if asker is None:
                 await waiter.wait(self._node.dispatcher)

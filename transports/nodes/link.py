@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -12,11 +12,12 @@ import trio
 from actors import NodeDown
 from transports.connection import Broken, Frames
 from transports.errors import DecodeError
+from transports.nodes.handshaking import Fenced, objection, shake_hands
 from transports.nodes.outgoing import Outgoing
 from transports.wire import frames
-from transports.wire.frames import Reason
-from transports.wire.handshake import Agreed, Handshake, Refused
-from transports.wire.session import Session, State
+from transports.wire.handshake import Agreed
+from transports.wire.session import Session
+from transports.wire.session_states import State
 
 if TYPE_CHECKING:
     from transports.nodes.node import Node
@@ -24,10 +25,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("transports")
 
 Work = Callable[[Frames, trio.CancelScope], Awaitable[None]]
-
-
-class Fenced(Broken):
-    """The peer has talked to a later incarnation of this node, and never will to this one."""
 
 
 class Link:
@@ -151,7 +148,7 @@ class Link:
         hello: what was read of it already, to find out whose it is. If it is refused, as that of a
         process that was taken for dead and has another one in its place, it ends nothing.
         """
-        if hello and (refuse := self._objection(hello[0])) is not None:
+        if hello and (refuse := objection(self, hello[0])) is not None:
             log.debug("%s: %s is refused: %s", self.node.name, self.peer, refuse.text)
             await connection.part([frames.encode_refuse(refuse)])
             return
@@ -161,7 +158,7 @@ class Link:
             self._scope = scope
             try:
                 session = self._next_session()
-                agreed = await self._shake_hands(connection, session)
+                agreed = await shake_hands(self, connection, session)
                 self._check_current(scope)
                 if self.session is not session:
                     raise Broken("the peer was given up within the handshake")
@@ -176,10 +173,6 @@ class Link:
                 if self._scope is scope:
                     self._scope = None
                     self._end()
-
-    def _objection(self, hello: bytes) -> frames.Refuse | None:
-        me = self.session.describe(self.node.name, self.node.incarnation)
-        return Handshake(me, fence=self.fence).objection(hello)
 
     def _is_fenced(self, error: Fenced) -> None:
         """Say so once; the peer, if it calls, may say so again."""
@@ -210,44 +203,6 @@ class Link:
         if self.session.state is State.CLOSED:
             self.lose("it has left")
         return self.session
-
-    async def _shake_hands(self, connection: Frames, session: Session) -> Agreed:
-        hello = session.hello(self.node.name, self.node.incarnation)
-        handshake = Handshake(hello, expected=self.peer, fence=self.fence)
-        with trio.move_on_after(self.node.limits.handshake_within):
-            while True:
-                if written := handshake.outgoing():
-                    await connection.write(written)
-                if isinstance(handshake.result, Agreed):
-                    return handshake.result
-                if isinstance(handshake.result, Refused):
-                    refused = handshake.result
-                    self._report(refused)
-                    if refused.by_peer and refused.reason is Reason.FENCED:
-                        if self.node.leaving:
-                            # The peer has heard our goodbye; its own was lost with the connection.
-                            session.lost()
-                        else:
-                            raise Fenced(refused.text)
-                    raise Broken(f"refused: {refused.text}")
-                payloads = iter(await connection.read())
-                self._take(handshake, payloads)
-                connection.unread(list(payloads))
-        raise Broken("no handshake in time")
-
-    def _report(self, refused: Refused) -> None:
-        """Log a refusal for which somebody has to do something; once, as it is tried on and on."""
-        if refused.reason in (Reason.FENCED, Reason.MALFORMED) or self.trouble == refused.text:
-            return
-        self.trouble = refused.text
-        by = "has refused this node" if refused.by_peer else "is refused"
-        log.warning("%s: %s %s: %s", self.node.name, self.peer, by, refused.text)
-
-    @staticmethod
-    def _take(handshake: Handshake, payloads: Iterator[bytes]) -> None:
-        for payload in payloads:
-            if handshake.received(payload) is not None:
-                return
 
     def _begin(self, agreed: Agreed) -> None:
         before = self.session.peer

@@ -8,13 +8,11 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Se
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakValueDictionary
 
-import attrs
 import trio
 
 from actors import (
     ActorRef,
     ActorSystem,
-    AskCycle,
     DeadLetterReason,
     ExitReason,
     Failure,
@@ -24,9 +22,8 @@ from actors import (
     SystemClosed,
 )
 from actors.address import Address, check_name
-from actors.ask import Ask
 from actors.cell import Cell
-from actors.waiting import PENDING, Raised, Waiter
+from actors.waiting import Waiter
 from transports.cluster.membership import Membership
 from transports.cluster.session import Lease
 from transports.encoding import envelope
@@ -34,14 +31,17 @@ from transports.encoding.codec import Codec
 from transports.endpoint import Endpoint, Peer
 from transports.errors import RemoteFailure
 from transports.nodes.connecting import Connections
+from transports.nodes.cycles import Probes
 from transports.nodes.directory import Directory
 from transports.nodes.incoming import Incoming
+from transports.nodes.limits import Limits
 from transports.nodes.link import Link
 from transports.nodes.outgoing import Outgoing
 from transports.nodes.remote_ref import RemoteRef
 from transports.nodes.spawnable import Recipe, Spawnable
-from transports.nodes.spawner import Spawner, StartWait
-from transports.wire.session import Session, State
+from transports.nodes.spawner import Spawner
+from transports.wire.session import Session
+from transports.wire.session_states import State
 
 if TYPE_CHECKING:
     from actors import Actor
@@ -50,48 +50,6 @@ if TYPE_CHECKING:
     from transports.cluster.store import Store
 
 log = logging.getLogger("transports")
-
-
-def _positive(_: object, attribute: attrs.Attribute[Any], value: float) -> None:
-    if not value > 0:
-        raise ValueError(f"{attribute.name} is above 0, not {value!r}")
-
-
-@attrs.frozen(kw_only=True)
-class Limits:
-    """Bounds of a node. Seconds, messages and bytes.
-
-    window: messages of a peer that may be here and not yet in their mailboxes. window_bytes: the
-    same in bytes; the message with which they pass it is taken still. per_target: of this node's,
-    for one actor elsewhere, on the way; and no more than half of what the peer's window has room
-    for, but for the first 64. outbox: that wait for a peer's window. max_message: bytes of the
-    largest one, the same on all nodes. answers: bytes of replies, items and the like that a peer
-    has not acknowledged: with more it is given up. handshake_within; lost_after: how long a peer
-    may be out of reach until it is given up; heartbeat: between two PINGs: a connection on which
-    nothing is heard is broken after 3 of them at the latest; dial_at_most: between two attempts to
-    connect; leave_within: for the last messages when the system is left.
-
-    Raises:
-        ValueError: one is not above 0.
-    """
-
-    window: int = attrs.field(default=4096, validator=_positive)
-    window_bytes: int = attrs.field(default=1 << 26, validator=_positive)
-    per_target: int = attrs.field(default=1024, validator=_positive)
-    outbox: int = attrs.field(default=4096, validator=_positive)
-    max_message: int = attrs.field(default=1 << 24, validator=_positive)
-    answers: int = attrs.field(default=1 << 28, validator=_positive)
-    handshake_within: float = attrs.field(default=5.0, validator=_positive)
-    lost_after: float = attrs.field(default=10.0, validator=_positive)
-    heartbeat: float = attrs.field(default=1.0, validator=_positive)
-    resend_after: float = attrs.field(default=0.5, validator=_positive)
-    dial_at_most: float = attrs.field(default=2.0, validator=_positive)
-    leave_within: float = attrs.field(default=2.0, validator=_positive)
-
-    @property
-    def max_frame(self) -> int:
-        """Bytes of the largest frame: the largest message, and what is around it."""
-        return self.max_message + 65_536
 
 
 class Node:
@@ -144,6 +102,7 @@ class Node:
         self.directory = Directory(self)
         self.spawnable = Spawnable(self, spawnable)
         self.spawner = Spawner(self)
+        self.probes = Probes(self)
         self._scope = trio.CancelScope(shield=True)
         self._ended = trio.Event()
         self._connections: list[Connections] = []
@@ -362,7 +321,7 @@ class Node:
         link = self._links[peer]
         session = link.session
         # The peer has said what it has before it answers anything.
-        waiter = link.outgoing.round_trip()
+        waiter = link.outgoing.stops.round_trip()
         asker = self.asker()
         if asker is None:
             await waiter.wait(self.dispatcher)
@@ -454,45 +413,3 @@ class Node:
                 return NodeDown(peer, f"it gave a reason unknown here: {ended.reason}")
         error = RemoteFailure(peer, ended.text, ended.trace)
         return Failure(ref, error, "receive", None, 0)
-
-    # -- asks that wait on themselves
-
-    def probe(self, chain: tuple[str, ...]) -> None:
-        """Follow a chain of waits through this node: on to other nodes, or to where it began."""
-        try:
-            cell = self.system._find(Address.parse(chain[-1]))
-        except (IndexError, InvalidAddress):
-            return  # Whatever a peer says.
-        if cell is None:
-            return
-        todo: list[tuple[Cell, tuple[str, ...]]] = [(cell, chain)]
-        seen: dict[Cell, None] = {cell: None}
-        while todo:
-            cell, path = todo.pop()
-            for waiter in cell._waits_for():
-                holder: object = waiter.holder
-                if waiter.value is not PENDING or holder is None:
-                    continue
-                address = str(holder)
-                if address in path:
-                    self._break(waiter, [*path[path.index(address) :], address])
-                elif isinstance(holder, RemoteRef):
-                    link = self._links.get(holder.address.node)
-                    if link is not None and len(path) < 1_000:
-                        link.outgoing.control(envelope.Probe((*path, address)))
-                elif isinstance(holder, Cell) and holder not in seen:
-                    seen[holder] = None
-                    todo.append((holder, (*path, address)))
-
-    def _break(self, waiter: Waiter, chain: list[str]) -> None:
-        if isinstance(waiter, StartWait):
-            waiter.resolve(Raised(AskCycle(self.refs_of(chain))))
-        if not isinstance(waiter, Ask):
-            return
-        holder: object = waiter.holder
-        if isinstance(holder, RemoteRef):
-            link = self._links.get(holder.address.node)
-            if link is not None:
-                link.outgoing.fail_wait(waiter, chain)
-        else:
-            waiter.answer(Raised(AskCycle(self.refs_of(chain))))

@@ -112,7 +112,7 @@ class RemoteRef(ActorRef):
         if link is None:
             node.no_such_node(self, message)
         elif not link.tell(self, message):
-            waiter = link.wait_for_room(self, message)
+            waiter = link.allowance.wait_for_room(self, message)
             await self._node.wait(waiter)
 
     async def ask(self, message: Any, timeout: float | None = 5.0) -> Any:
@@ -196,7 +196,7 @@ class RemoteRef(ActorRef):
 
     def _load(self) -> int:
         link = self._node.link_still(self._address.node)
-        return 0 if link is None else link.on_the_way(self)
+        return 0 if link is None else link.allowance.on_the_way.get(self.text, 0)
 
     def _closed(self) -> bool:
         """One that did not answer is taken for gone: its node says so if it is a consumer again."""
@@ -206,7 +206,7 @@ class RemoteRef(ActorRef):
         """Nobody waits for the reply any more (see `Cell`): the other node is told."""
         link = self._node.link_still(self._address.node)
         if link is not None:
-            link.asker_gone(ask)
+            link.asks.asker_gone(ask)
 
     def _waits_for(self) -> Iterator[Waiter]:
         """What it waits for, only its own node knows: that one is sent a Probe."""
@@ -226,14 +226,14 @@ class RemoteRef(ActorRef):
             return
         self._rare_part().watchers[watcher] = None
         watcher._rare_part().watching[self] = None  # type: ignore[index] # see `_rare`
-        link.watch(self)
+        link.watches.watch(self)
 
     def _unwatched_by(self, watcher: Cell) -> None:
         if self._rare is not None:
             self._rare.watchers.pop(watcher, None)
             link = self._node.link_still(self._address.node)
             if link is not None and not self._rare.watchers:
-                link.unwatch(self)
+                link.watches.unwatch(self)
         if watcher._rare is not None:
             watcher._rare.watching.pop(self, None)  # type: ignore[call-overload]
         take_back(watcher, lambda ref: ref is self)
@@ -255,17 +255,17 @@ class RemoteRef(ActorRef):
         self._node.dispatcher.check_thread("stop")
         link = self._node.link(self._address.node)
         if link is not None:
-            link.stop(self)
+            link.stops.stop(self)
 
     def _stop_as(self, reason: ExitReason) -> None:
         link = self._spawned_by()
         if link is not None:
-            link.stop(self, reason)
+            link.stops.stop(self, reason)
 
     def _end(self) -> Waiter:
         link = self._spawned_by()
         if link is not None:
-            return link.await_stop(self)
+            return link.stops.wait(self)
         waiter = Waiter(None)
         waiter.resolve()
         return waiter
@@ -285,4 +285,4 @@ class RemoteRef(ActorRef):
         await trio.lowlevel.checkpoint_if_cancelled()
         link = self._node.link(self._address.node)
         if link is not None:
-            await self._node.wait(link.await_stop(self))
+            await self._node.wait(link.stops.wait(self))

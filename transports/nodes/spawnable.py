@@ -191,7 +191,7 @@ class Spawnable:
         else:
             incoming.spawned[cell] = None
             cell._on_stop(lambda: incoming.spawned.pop(cell, None))
-            incoming.watch(cell.address.path)
+            incoming.watched.watch(cell.address.path)
             if message.number and cell._state is STARTING:
                 cell._rare_part().starter = Starting(cell, incoming, message.number)
             elif message.number:

@@ -89,7 +89,7 @@ class Spawns:
             number, cls, ref.name, terms.shutdown, terms.brutal, terms.start_within, args
         )
         # As if a Watch had followed.
-        self._outgoing.watches(ref)
+        self._outgoing.watches.expect(ref)
         self._outgoing.control(said, in_order=True)
 
     def started(self, number: int) -> bool:

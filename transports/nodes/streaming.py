@@ -17,7 +17,7 @@ from transports.encoding import envelope
 from transports.errors import DecodeError
 
 if TYPE_CHECKING:
-    from transports.nodes.incoming import Incoming
+    from transports.nodes.answers import Answers
     from transports.nodes.outgoing import Outgoing
 
 MOST_AHEAD: Final = 65_536
@@ -27,11 +27,11 @@ MOST_AHEAD: Final = 65_536
 class RemoteSink(Sink):
     """The producing end of a stream whose consumer is on another node."""
 
-    __slots__ = ("_credit", "_incoming", "_kind", "number")
+    __slots__ = ("_answers", "_credit", "_kind", "number")
 
-    def __init__(self, incoming: Incoming, number: int, credit: int, ask: Ask) -> None:
+    def __init__(self, answers: Answers, number: int, credit: int, ask: Ask) -> None:
         super().__init__()
-        self._incoming = incoming
+        self._answers = answers
         self._credit = min(credit, MOST_AHEAD)
         self._kind = item_type(type(ask.message))
         self.number = number
@@ -42,7 +42,7 @@ class RemoteSink(Sink):
             await self.wait_for_room()
         if self.gone:
             return False
-        self._incoming.send_item(self.number, item, self._kind)
+        self._answers.send_item(self.number, item, self._kind)
         self._credit -= 1
         return True
 
@@ -52,7 +52,7 @@ class RemoteSink(Sink):
         self.there_is_room()
 
     def end(self, error: BaseException | None) -> None:
-        self._incoming.stream_ended(self, error)
+        self._answers.stream_ended(self, error)
 
 
 class RemoteRoom:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from actors import ActorSystem, Env
 from transports.cluster.session import Lease
-from transports.nodes.node import Limits
+from transports.nodes.limits import Limits
 from transports.nodes.spawnable import Recipe
 
 if TYPE_CHECKING:

@@ -19,7 +19,8 @@ from rich.table import Table
 
 from transports.testing.application import Application
 from transports.testing.faults import Fault, Faults
-from transports.testing.run import Outcome, Times
+from transports.testing.outcome import Outcome
+from transports.testing.run import Times
 from transports.testing.schedulers import KINDS, Kind
 from transports.testing.simulate import Recipe, Simulation, make_simulation
 

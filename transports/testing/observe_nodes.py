@@ -168,13 +168,13 @@ class ObservedIncoming(Incoming):
             node.accepted(self._identities.pop(number, b""))
         super().accepted(sequence, count, lazily)
 
-    def _put(self, cell: Cell, item: Any, sequence: int) -> bool:
+    def put(self, cell: Cell, item: Any, sequence: int) -> bool:
         node = self._node
         assert isinstance(node, ObservedNode)
         found = node.identities.get(id(getattr(item, "message", item)))
         if found is not None:
             found.target = node.address_of(cell)
-        return super()._put(cell, item, sequence)
+        return super().put(cell, item, sequence)
 
 
 class ObservedNode(Node):
@@ -262,8 +262,8 @@ class ObservedNode(Node):
         """What it still keeps of asks that have their reply, or whose asker has gone."""
         for link in self.links():
             outgoing, incoming = link.outgoing, link.incoming
-            asks = (*outgoing._asks.values(), *outgoing._numbers)
-            asked = (answer.ask for answer in incoming._answers.values())
+            asks = (*outgoing.asks.by_number.values(), *outgoing.asks.numbers)
+            asked = (answer.ask for answer in incoming.answers.open.values())
             for ask in (*asks, *asked):
                 if ask is not None and ask.value is not PENDING:
                     yield f"{self.name} keeps an ask that is over: {brief(ask.message, 60)}"

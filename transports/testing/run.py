@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import itertools
 import logging
-import traceback
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
@@ -14,12 +12,13 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 import trio
 
-from actors import ActorError, ActorSystem
+from actors import ActorSystem
 from actors._trio_private import deterministic_scheduling
 from actors.testing.clock import VirtualClock
 from actors.testing.deadlock import Deadlock, run_virtually
 from transports.encoding import envelope
 from transports.errors import DecodeError
+from transports.testing import oracles
 from transports.testing.application import Application, Cluster
 from transports.testing.chance import Dice
 from transports.testing.cluster import (
@@ -34,92 +33,21 @@ from transports.testing.faults import Fault
 from transports.testing.network import Network
 from transports.testing.observe import Observer
 from transports.testing.observe_nodes import identity_of
+from transports.testing.outcome import Outcome, Violation, told
 from transports.testing.plan import Plan
 from transports.testing.schedulers import Kind as SchedulerKind
 from transports.testing.schedulers import make_scheduler
 from transports.testing.tasks import Group, ScheduledTasks, TaskControl
-from transports.testing.trace import Event, Trace
+from transports.testing.trace import Trace
 from transports.wire import frames
 from transports.wire.framing import HEADER
 
 if TYPE_CHECKING:
     from actors.cell import Cell
-    from transports.nodes.link import Link
     from transports.testing.network import End
 
 COLLECT_EVERY: Final = 50_000
 """Frames between two runs of the garbage collector: the same ones in each run."""
-
-
-class Violation(AssertionError):
-    """What must always hold did not. `oracle`: which promise it was."""
-
-    def __init__(self, oracle: str, text: str) -> None:
-        self.oracle = oracle
-        super().__init__(f"{oracle}: {text}")
-
-
-@attrs.frozen
-class Outcome:
-    """What a run came to.
-
-    error: what failed it, or None. hash: of its trace. fired: the faults, in order. missed: those
-    whose time came, and that found nothing to befall. counts: how often each kind fired, and each
-    `sometimes`. frames: that were sent. events: the last ones.
-    seconds: virtual ones. messages: that handlers have begun. unknown: messages that were in a node
-    when it crashed.
-    """
-
-    error: Exception | None
-    hash: str
-    fired: tuple[Fault, ...]
-    missed: tuple[Fault, ...]
-    counts: dict[str, int]
-    frames: int
-    messages: int
-    seconds: float
-    unknown: int
-    events: tuple[Event, ...]
-    names: tuple[str, ...]
-
-    @property
-    def verdict(self) -> str:
-        """What failed, for people; "": nothing. An application's error with its kind and place."""
-        if self.error is None:
-            return ""
-        return told(self.error)
-
-    @property
-    def oracle(self) -> str:
-        """In one word, what failed; "": nothing."""
-        if self.error is None:
-            return ""
-        if isinstance(self.error, Violation):
-            return self.error.oracle
-        return type(self.error).__name__
-
-
-def told(error: BaseException) -> str:
-    """An error in a few words, and the line of the application that raised it."""
-    if isinstance(error, Violation | Deadlock):
-        return str(error)
-    if isinstance(error, BaseExceptionGroup):
-        return "; ".join(told(each) for each in error.exceptions)
-    kind, text = type(error).__name__, str(error)
-    if isinstance(error, AssertionError) and text:
-        what = text
-    else:
-        what = f"{kind}: {text}" if text else kind
-    place = ""
-    for frame, line in traceback.walk_tb(error.__traceback__):
-        module = frame.f_globals.get("__name__", "")
-        if module.partition(".")[0] not in _NOT_OF_APPLICATIONS:
-            file = frame.f_code.co_filename.replace("\\", "/").rpartition("/")[2]
-            place = f" (in {frame.f_code.co_name}, {file}:{line})"
-    return f"{what}{place}"
-
-
-_NOT_OF_APPLICATIONS: Final = ("actors", "supervision", "transports", "trio", "outcome")
 
 
 def _positive(_: object, attribute: attrs.Attribute[Any], value: float) -> None:
@@ -246,7 +174,7 @@ class Run:
             for group, scope in self.crashed:
                 scope.cancel()
                 group.release()
-            for node in self._all():
+            for node in self.all_nodes():
                 node.end()
             nursery.cancel_scope.cancel()
 
@@ -264,19 +192,17 @@ class Run:
         self._heal()
         await self._until(self._all_up, "all nodes are up", self._not_up)
         await self._within(
-            self.times.recover_within, self._echoes(), "every node reaches every other"
+            self.times.recover_within, oracles.all_reach_all(self), "every node reaches every other"
         )
         await self._within(self.times.recover_within, self.app.recover(cluster), "recover() ends")
-        await self._quiet_at_last()
-        self._compare_ledgers()
+        await oracles.all_is_quiet(self)
+        oracles.compare_ledgers(self)
         self.app.check(cluster)
-        kept = [text for node in self._all() for text in node.node.left()]
-        if kept:
-            raise Violation("no leak", "; ".join(kept[:5]))
-        for node in reversed(self._all()):
+        oracles.nothing_is_kept(self)
+        for node in reversed(self.all_nodes()):
             node.leave()
             await self._within(60.0, node.ended.wait(), f"node {node.name} can be left")
-        self._settle_accounts()
+        oracles.settle_accounts(self)
 
     def _heal(self) -> None:
         self._add("note", "", text="everything heals")
@@ -285,78 +211,21 @@ class Run:
         self.network.heal()
         self.engine.heal()
 
-    def _all(self) -> list[SimulatedNode]:
+    def all_nodes(self) -> list[SimulatedNode]:
+        """Those of the application, and the client's."""
         return [*self.nodes.values(), self.client]
 
     def _all_up(self) -> bool:
-        return all(node.is_up for node in self._all())
+        return all(node.is_up for node in self.all_nodes())
 
     def _not_up(self) -> str:
         """Why not, as far as is known."""
         return "".join(
             f"; {node.name} is down"
             + (f", at last by {told(self._ended[node.name])}" if node.name in self._ended else "")
-            for node in self._all()
+            for node in self.all_nodes()
             if not node.is_up
         )
-
-    async def _echoes(self) -> None:
-        for node in self._all():
-            for name in self.all_names:
-                while True:
-                    try:
-                        ref = node.system.at(f"actor://{name}/simulation-echo")
-                        await ref.ask(f"{node.name} to {name}", timeout=5)
-                    except ActorError:
-                        await trio.sleep(0.2)
-                    else:
-                        break
-
-    async def _quiet_at_last(self) -> None:
-        def is_quiet() -> bool:
-            return all(
-                (ledger := node.system.ledger).queued == 0 and ledger.in_flight == 0
-                for node in self._all()
-            )
-
-        until = self.now() + self.times.recover_within
-        while not is_quiet():
-            if self.now() > until:
-                left = "; ".join(f"{node.name}: {node.system.ledger}" for node in self._all())
-                raise Violation("liveness", f"messages are still under way: {left}")
-            await trio.sleep(0.25)
-
-    def _compare_ledgers(self) -> None:
-        """What a node counts as delivered to another one, that one has received, in one session."""
-        nodes = [node for node in self._all() if node.is_up]
-        for one, other in itertools.permutations(nodes, 2):
-            ours, theirs = one.node._links.get(other.name), other.node._links.get(one.name)
-            if ours is None or theirs is None or not _are_one(ours, one, theirs, other):
-                continue
-            sent, received = ours.outgoing.delivered, theirs.incoming.received
-            if sent != received:
-                raise Violation(
-                    "ledger",
-                    f"{one.name} counts {sent} messages as delivered to {other.name}, "
-                    f"which has received {received}",
-                )
-
-    def _settle_accounts(self) -> None:
-        """The ledgers of all nodes, of those that crashed too."""
-        for system in self.systems:
-            ledger = system.ledger
-            if ledger.missing:
-                raise Violation(
-                    "ledger", f"{ledger.missing} messages of {system} are missing: {ledger}"
-                )
-            if any(node.system is system for node in self._all()):
-                if ledger.queued or ledger.in_flight:
-                    raise Violation("ledger", f"{system} was left with messages: {ledger}")
-            else:
-                self.unknown += ledger.queued + ledger.in_flight
-        left = self.tasks.left()
-        if left:
-            raise Violation("no leak", f"tasks are left of nodes that were left: {', '.join(left)}")
 
     async def _within(
         self,
@@ -495,15 +364,6 @@ class Run:
     ) -> None:
         if not self.over:
             self.trace.add(self.now(), kind, node, peer, text, frame, fault, detail)
-
-
-def _are_one(ours: Link, one: SimulatedNode, theirs: Link, other: SimulatedNode) -> bool:
-    """Whether two links are the ends of one session, between the newest incarnations."""
-    return all(
-        (peer := link.session.peer) is not None
-        and (peer.incarnation, peer.session) == (node.incarnation, back.session.number)
-        for link, node, back in ((ours, other, theirs), (theirs, one, ours))
-    )
 
 
 @contextlib.contextmanager

@@ -13,8 +13,9 @@ import attrs
 from transports.testing.application import Application
 from transports.testing.diagram import sequence_diagram
 from transports.testing.faults import Fault, Faults
+from transports.testing.outcome import Outcome
 from transports.testing.plan import Chance, Listed, Plan
-from transports.testing.run import Outcome, Run, Times
+from transports.testing.run import Run, Times
 from transports.testing.schedulers import KINDS, Kind
 from transports.testing.shrink import shrink
 

@@ -2,13 +2,12 @@
 
 What the peer has received is not sent again. What it has not accepted, which is later, since a
 mailbox may have no room, counts against its window, and is lost if its process ends. The halves are
-`outbound` and `inbound`; here are the states, the connections, heartbeats and the end. No I/O; time
-is an argument, in seconds.
+`outbound` and `inbound`, the states are in `session_states`; here are the connections, heartbeats
+and the end. No I/O; time is an argument, in seconds.
 """
 
 from __future__ import annotations
 
-import enum
 from math import inf
 from typing import Final
 
@@ -19,9 +18,7 @@ from transports.wire.frames import BATCH, BATCH_HEADER, DATA, DATA_HEADER, Hello
 from transports.wire.handshake import Agreed
 from transports.wire.inbound import Delivery, Inbound
 from transports.wire.outbound import Outbound
-
-__all__ = ["TABLE", "Delivery", "Event", "Session", "State"]
-
+from transports.wire.session_states import TABLE, Event, State
 
 ACK_WITHIN: Final = 0.01
 """Seconds that an ACK may wait for more to acknowledge."""
@@ -31,61 +28,6 @@ MOST_UNSAID: Final = 32
 
 MOST_OF_BATCH: Final = 1 << 16
 """Bytes that are joined in one frame."""
-
-
-class State(enum.Enum):
-    """Where a session is."""
-
-    NEW = "new"
-    CONNECTED = "connected"
-    DISCONNECTED = "disconnected"
-    CLOSED = "closed"
-
-
-class Event(enum.Enum):
-    """What can be asked of a session, or happens to it."""
-
-    SEND = "send"
-    HELLO = "hello"
-    CONNECT = "connected"
-    DISCONNECT = "disconnected"
-    RECEIVE = "received"
-    ACCEPT = "accepted"
-    CLOSE = "close"
-    BOTH_CLOSED = "both closed"
-    LOSE = "lost"
-
-
-#: What is not in the table raises WrongState.
-TABLE: Final[dict[tuple[State, Event], State]] = {
-    (State.NEW, Event.SEND): State.NEW,
-    (State.NEW, Event.HELLO): State.NEW,
-    (State.NEW, Event.CONNECT): State.CONNECTED,
-    # A connection that failed before anything came of it.
-    (State.NEW, Event.DISCONNECT): State.NEW,
-    (State.NEW, Event.CLOSE): State.NEW,
-    (State.NEW, Event.LOSE): State.CLOSED,
-    (State.CONNECTED, Event.SEND): State.CONNECTED,
-    (State.CONNECTED, Event.DISCONNECT): State.DISCONNECTED,
-    (State.CONNECTED, Event.RECEIVE): State.CONNECTED,
-    (State.CONNECTED, Event.ACCEPT): State.CONNECTED,
-    (State.CONNECTED, Event.CLOSE): State.CONNECTED,
-    (State.CONNECTED, Event.BOTH_CLOSED): State.CLOSED,
-    (State.CONNECTED, Event.LOSE): State.CLOSED,
-    (State.DISCONNECTED, Event.SEND): State.DISCONNECTED,
-    (State.DISCONNECTED, Event.DISCONNECT): State.DISCONNECTED,
-    (State.DISCONNECTED, Event.HELLO): State.DISCONNECTED,
-    (State.DISCONNECTED, Event.CONNECT): State.CONNECTED,
-    (State.DISCONNECTED, Event.ACCEPT): State.DISCONNECTED,
-    (State.DISCONNECTED, Event.CLOSE): State.DISCONNECTED,
-    (State.DISCONNECTED, Event.LOSE): State.CLOSED,
-    # The rest of what was read with the last CLOSE, and mailboxes that get room too late.
-    (State.CLOSED, Event.DISCONNECT): State.CLOSED,
-    (State.CLOSED, Event.RECEIVE): State.CLOSED,
-    (State.CLOSED, Event.ACCEPT): State.CLOSED,
-    (State.CLOSED, Event.CLOSE): State.CLOSED,
-    (State.CLOSED, Event.LOSE): State.CLOSED,
-}
 
 
 class Session:

@@ -12,7 +12,7 @@ import attrs
 
 from actors import Actor, NotAnActor
 from actors.actor import actor_class
-from transports.nodes.node import Limits
+from transports.nodes.limits import Limits
 
 FOLDER_VARIABLE: Final = "TROUPER_SOCKETS"
 """The environment variable with the folder of the sockets, for a process that is told no more."""
