@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from abc import abstractmethod
 from typing import Final
 
 import trio
@@ -27,6 +28,21 @@ class Ourselves(Broken):
     """A node has called itself. Private."""
 
 
+class DirectStream(trio.abc.Stream):
+    """A stream that can be used with less waiting than `trio.abc.Stream` allows."""
+
+    @abstractmethod
+    def send_now(self, data: bytes) -> bool:
+        """Write all of it without waiting, or nothing. False: nothing was written.
+
+        Not while a `send_all` is under way. That it is broken is for `send_all` to say.
+        """
+
+    @abstractmethod
+    async def receive_all(self) -> bytes:
+        """Read all there is, waiting only if there is nothing: else as `receive_some`."""
+
+
 class Frames:
     """A connection as frames.
 
@@ -39,7 +55,8 @@ class Frames:
         self._read: list[bytes] = []
         self.unwritten = b""
         """What `write_now` could not write: the rest of a frame, and more."""
-        self.is_direct = isinstance(stream, trio.SocketStream)
+        self._direct = stream if isinstance(stream, DirectStream) else None
+        self.is_direct = isinstance(stream, trio.SocketStream | DirectStream)
         """Whether `write_now` is possible."""
 
     def allow(self, max_frame: int) -> None:
@@ -66,7 +83,9 @@ class Frames:
         """
         if not self._read:
             try:
-                if self.is_direct:
+                if self._direct is not None:
+                    data = await self._direct.receive_all()
+                elif self.is_direct:
                     # As `receive_some`, without its layers; mostly there is nothing yet.
                     file = self.stream.socket  # type: ignore[attr-defined]
                     await trio.lowlevel.wait_readable(file)
@@ -96,6 +115,8 @@ class Frames:
         """
         data = self.unwritten + b"".join(map(encode_frame, payloads))
         self.unwritten = b""
+        if self._direct is not None and self._direct.send_now(data):
+            return
         try:
             await self.stream.send_all(data)
         except _ENDED as error:
@@ -103,11 +124,14 @@ class Frames:
 
     def write_now(self, payloads: list[bytes]) -> bool:
         """Write frames without waiting, while no `write` is under way; False: some are left."""
-        assert isinstance(self.stream, trio.SocketStream)
         if len(payloads) == 1:
             data = encode_frame(payloads[0])
         else:
             data = b"".join(map(encode_frame, payloads))
+        if self._direct is not None:
+            self.unwritten = b"" if self._direct.send_now(data) else data
+            return not self.unwritten
+        assert isinstance(self.stream, trio.SocketStream)
         try:
             done = os.write(self.stream.socket.fileno(), data)
         except OSError:

@@ -17,6 +17,7 @@ from typing import Final, Protocol
 import trio
 
 from actors import ActorError
+from transports.connection import DirectStream
 
 WINDOW: Final = 1 << 20
 """Bytes that are on their way or unread in one direction; a sender waits then."""
@@ -39,6 +40,9 @@ class Carrier(Protocol):
     def publish(self, subject: str, data: bytes) -> None:
         """Publish without waiting. Raises: an ActorError if it is not taken."""
 
+    def publish_now(self, subject: str, data: bytes) -> None:
+        """As `publish`, and if nothing else is to be written, write it from this task."""
+
     async def send(self, subject: str, data: bytes) -> None:
         """Publish, waiting for room. Raises: an ActorError if it is not taken."""
 
@@ -59,7 +63,7 @@ class OneTask:
         self._is_in = False
 
 
-class EngineStream(trio.abc.Stream):
+class EngineStream(DirectStream):
     """One end of a connection.
 
     subject: where the other end hears. piece: bytes that the engine takes in one message.
@@ -153,6 +157,25 @@ class EngineStream(trio.abc.Stream):
                 rest = rest[len(piece) :]
             self._check_open()
 
+    def send_now(self, data: bytes) -> bool:
+        """See `DirectStream`."""
+        size = len(data)
+        if self._closed or self._why is not None or self._at_end or size > self._piece:
+            return False
+        if self._sent + size > self._taken + WINDOW:
+            return False
+        # Counted first, as in `send_all`.
+        self._written += 1
+        self._sent += size
+        try:
+            self._carrier.publish_now(self._subject, HEAD.pack(DATA, self._written) + data)
+        except ActorError:
+            # `send_all` waits for room, or finds out why it is not taken.
+            self._written -= 1
+            self._sent -= size
+            return False
+        return True
+
     async def _until_room(self) -> None:
         while True:
             self._check_open()
@@ -186,10 +209,30 @@ class EngineStream(trio.abc.Stream):
                 if self._at_end:
                     return b""
                 await self._changed.park()
+        return await self._was_read(self._next(max_bytes))
+
+    def _next(self, max_bytes: int | None) -> bytes:
         taken = self._pieces.popleft()
         if max_bytes is not None and len(taken) > max_bytes:
             self._pieces.appendleft(taken[max_bytes:])
             taken = taken[:max_bytes]
+        return taken
+
+    async def receive_all(self) -> bytes:
+        """See `DirectStream`; raises as `receive_some`."""
+        pieces = self._pieces
+        with self._reader:
+            # It waits at each second call at least: what is read here leaves nothing.
+            while not pieces:
+                self._check_open()
+                if self._at_end:
+                    return b""
+                await self._changed.park()
+        taken = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        pieces.clear()
+        return await self._was_read(taken)
+
+    async def _was_read(self, taken: bytes) -> bytes:
         self._read += len(taken)
         if self._read - self._told >= WINDOW // 4:
             await self._publish(READ, self._read, b"")

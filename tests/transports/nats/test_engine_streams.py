@@ -31,6 +31,8 @@ class Wire:
         for message in self.filters.get(subject, lambda each: [each])(data):
             self.ends[subject].received(message)
 
+    publish_now = publish
+
     async def send(self, subject: str, data: bytes) -> None:
         await trio.lowlevel.checkpoint_if_cancelled()
         self.publish(subject, data)
