@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Final
 
 import trio
@@ -39,8 +40,11 @@ class DirectStream(trio.abc.Stream):
         """
 
     @abstractmethod
-    async def receive_all(self) -> bytes:
-        """Read all there is, waiting only if there is nothing: else as `receive_some`."""
+    async def receive_each(self, take: Callable[[bytes], object]) -> None:
+        """Have `take` called with all that comes, by whichever task brings it; until it ends.
+
+        Raises: as `receive_some`; and what `take` has raised, after which it is called no more.
+        """
 
 
 class Frames:
@@ -83,11 +87,9 @@ class Frames:
         """
         if not self._read:
             try:
-                if self._direct is not None:
-                    data = await self._direct.receive_all()
-                elif self.is_direct:
+                if isinstance(self.stream, trio.SocketStream):
                     # As `receive_some`, without its layers; mostly there is nothing yet.
-                    file = self.stream.socket  # type: ignore[attr-defined]
+                    file = self.stream.socket
                     await trio.lowlevel.wait_readable(file)
                     # Its number again: closed meanwhile, it may be another file's by now.
                     data = os.read(file.fileno(), READ_AT_ONCE)
@@ -102,6 +104,22 @@ class Frames:
             self._read = self._decoder.feed(data)
         taken, self._read = self._read, []
         return taken
+
+    async def read_each(self, take: Callable[[list[bytes]], None]) -> None:
+        """Have `take` called with what `read_some` returns, until the connection ends.
+
+        It must not block: whichever task brings it calls.
+
+        Raises: as `read_some`, and what `take` raises.
+        """
+        while self._direct is None or self._read:
+            take(await self.read_some())
+        decoder = self._decoder
+        try:
+            await self._direct.receive_each(lambda data: take(decoder.feed(data)))
+        except _ENDED as error:
+            raise Broken(_text(error)) from error
+        raise Broken("the peer has closed it")
 
     def unread(self, payloads: list[bytes]) -> None:
         """Let these be read again, first."""

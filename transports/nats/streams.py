@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
 
+import outcome
 import trio
 
 from actors import ActorError
@@ -82,6 +83,9 @@ class EngineStream(DirectStream):
         self._written = self._taken = 0
         self._sent = self._read = self._told = 0
         self._heard = self._arrived = 0
+        # What is called with what comes, while there is a `receive_each`; how it has failed.
+        self._take: Callable[[bytes], object] | None = None
+        self._taking: outcome.Error | None = None
         self._why: str | None = None
         self._at_end = self._closed = False
         self._reader, self._writer = OneTask("reading"), OneTask("writing")
@@ -115,8 +119,17 @@ class EngineStream(DirectStream):
         else:
             self._heard = number
             self._arrived += len(data)
-            self._pieces.append(data)
-            self._changed.unpark_all()
+            if self._take is None:
+                self._pieces.append(data)
+                self._changed.unpark_all()
+                return
+            self._read += len(data)
+            taking = outcome.capture(self._take, data)
+            if isinstance(taking, outcome.Error):
+                self._taking, self._take = taking, None
+            if self._take is None or self._read - self._told >= WINDOW // 4:
+                # For the reader: to raise it, or to say how far it has read.
+                self._changed.unpark_all()
 
     def break_(self, why: str) -> None:
         """It is of no more use, for both ends' sessions to notice."""
@@ -218,19 +231,24 @@ class EngineStream(DirectStream):
             taken = taken[:max_bytes]
         return taken
 
-    async def receive_all(self) -> bytes:
-        """See `DirectStream`; raises as `receive_some`."""
-        pieces = self._pieces
+    async def receive_each(self, take: Callable[[bytes], object]) -> None:
+        """See `DirectStream`."""
         with self._reader:
-            # It waits at each second call at least: what is read here leaves nothing.
-            while not pieces:
+            while True:
+                while self._pieces:
+                    take(await self._was_read(self._next(None)))
                 self._check_open()
                 if self._at_end:
-                    return b""
-                await self._changed.park()
-        taken = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        pieces.clear()
-        return await self._was_read(taken)
+                    return
+                self._take = take
+                try:
+                    await self._changed.park()
+                finally:
+                    self._take = None
+                if self._taking is not None:
+                    taking, self._taking = self._taking, None
+                    taking.unwrap()
+                await self._was_read(b"")
 
     async def _was_read(self, taken: bytes) -> bytes:
         self._read += len(taken)
