@@ -3,6 +3,7 @@
 from benchmarks.harness import Benchmark
 from benchmarks.workloads import (
     asks,
+    failover,
     links,
     memory,
     messages,
@@ -35,6 +36,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     *simulation.BENCHMARKS,
     *processes.BENCHMARKS,
     *recovery.BENCHMARKS,
+    *failover.BENCHMARKS,
 )
 
 
