@@ -114,6 +114,9 @@ class EngineStream(DirectStream):
     def _take_piece(self, number: int, data: bytes) -> None:
         if number != self._heard + 1:
             self.break_(f"piece {number} came behind piece {self._heard}")
+        elif not data:
+            # To who reads it, that would be the end.
+            self.break_(f"piece {number} is empty")
         elif self._arrived + len(data) > self._told + WINDOW:
             self.break_("more came than was allowed")
         else:
@@ -173,6 +176,8 @@ class EngineStream(DirectStream):
     def send_now(self, data: bytes) -> bool:
         """See `DirectStream`."""
         size = len(data)
+        if not size:
+            return True
         if self._closed or self._why is not None or self._at_end or size > self._piece:
             return False
         if self._sent + size > self._taken + WINDOW:

@@ -116,6 +116,7 @@ async def test_a_piece_that_is_lost_or_comes_twice_ends_it(change: Filter) -> No
         b"short",
         HEAD.pack(DATA, 2) + b"x",
         HEAD.pack(DATA, 0) + b"x",
+        HEAD.pack(DATA, 1),
         HEAD.pack(READ, 1),
         HEAD.pack(END, 5),
         HEAD.pack(99, 0),
@@ -197,6 +198,7 @@ async def test_without_waiting_all_is_written_or_nothing() -> None:
     assert not left.send_now(b"one")
     assert left.send_now(b"ab")
     assert not left.send_now(b"c")
+    assert left.send_now(b"")
     wire.is_away = True
     assert not right.send_now(b"nobody hears this")
     wire.is_away = False
