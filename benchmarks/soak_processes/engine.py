@@ -11,8 +11,9 @@ from typing import Final
 import attrs
 import trio
 
+from transports.nats import Client, KeyValue
 from transports.nats.engine import Cluster, Server
-from transports.nats.errors import CannotStart
+from transports.nats.errors import CannotStart, NatsError
 
 CLUSTER: Final = "soak"
 #: Seconds until a server that was killed is started again, at most; and of a SIGSTOP, which is
@@ -74,4 +75,24 @@ async def engine(servers: int) -> AsyncIterator[Engine]:
             yield Engine([server])
     else:
         async with Cluster(servers, name=CLUSTER) as made:
+            await _until_it_stores(made.urls)
             yield Engine(made.servers)
+
+
+async def _until_it_stores(urls: list[str]) -> None:
+    """Return when the servers have agreed on who leads.
+
+    Raises:
+        NatsError: they have not, after a minute.
+    """
+    async with Client(urls) as client:
+        until = trio.current_time() + 60
+        while True:
+            try:
+                await KeyValue.create_bucket(client, "ready", replicas=len(urls))
+            except NatsError:
+                if trio.current_time() > until:
+                    raise
+                await trio.sleep(0.2)
+            else:
+                return
