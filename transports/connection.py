@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+from abc import abstractmethod
+from collections.abc import Callable
 from typing import Final
 
 import trio
@@ -27,6 +29,24 @@ class Ourselves(Broken):
     """A node has called itself. Private."""
 
 
+class DirectStream(trio.abc.Stream):
+    """A stream that can be used with less waiting than `trio.abc.Stream` allows."""
+
+    @abstractmethod
+    def send_now(self, data: bytes) -> bool:
+        """Write all of it without waiting, or nothing. False: nothing was written.
+
+        Not while a `send_all` is under way. That it is broken is for `send_all` to say.
+        """
+
+    @abstractmethod
+    async def receive_each(self, take: Callable[[bytes], object]) -> None:
+        """Have `take` called with all that comes, by whichever task brings it; until it ends.
+
+        Raises: as `receive_some`; and what `take` has raised, after which it is called no more.
+        """
+
+
 class Frames:
     """A connection as frames.
 
@@ -39,7 +59,8 @@ class Frames:
         self._read: list[bytes] = []
         self.unwritten = b""
         """What `write_now` could not write: the rest of a frame, and more."""
-        self.is_direct = isinstance(stream, trio.SocketStream)
+        self._direct = stream if isinstance(stream, DirectStream) else None
+        self.is_direct = isinstance(stream, trio.SocketStream | DirectStream)
         """Whether `write_now` is possible."""
 
     @property
@@ -71,9 +92,9 @@ class Frames:
         """
         if not self._read:
             try:
-                if self.is_direct:
+                if isinstance(self.stream, trio.SocketStream):
                     # As `receive_some`, without its layers; mostly there is nothing yet.
-                    file = self.stream.socket  # type: ignore[attr-defined]
+                    file = self.stream.socket
                     await trio.lowlevel.wait_readable(file)
                     # Its number again: closed meanwhile, it may be another file's by now.
                     data = os.read(file.fileno(), READ_AT_ONCE)
@@ -89,6 +110,22 @@ class Frames:
         taken, self._read = self._read, []
         return taken
 
+    async def read_each(self, take: Callable[[list[bytes]], None]) -> None:
+        """Have `take` called with what `read_some` returns, until the connection ends.
+
+        It must not block: whichever task brings it calls.
+
+        Raises: as `read_some`, and what `take` raises.
+        """
+        while self._direct is None or self._read:
+            take(await self.read_some())
+        decoder = self._decoder
+        try:
+            await self._direct.receive_each(lambda data: take(decoder.feed(data)))
+        except _ENDED as error:
+            raise Broken(_text(error)) from error
+        raise Broken("the peer has closed it")
+
     def unread(self, payloads: list[bytes]) -> None:
         """Let these be read again, first."""
         self._read = payloads + self._read
@@ -101,6 +138,8 @@ class Frames:
         """
         data = self.unwritten + b"".join(map(encode_frame, payloads))
         self.unwritten = b""
+        if self._direct is not None and self._direct.send_now(data):
+            return
         try:
             await self.stream.send_all(data)
         except _ENDED as error:
@@ -108,11 +147,14 @@ class Frames:
 
     def write_now(self, payloads: list[bytes]) -> bool:
         """Write frames without waiting, while no `write` is under way; False: some are left."""
-        assert isinstance(self.stream, trio.SocketStream)
         if len(payloads) == 1:
             data = encode_frame(payloads[0])
         else:
             data = b"".join(map(encode_frame, payloads))
+        if self._direct is not None:
+            self.unwritten = b"" if self._direct.send_now(data) else data
+            return not self.unwritten
+        assert isinstance(self.stream, trio.SocketStream)
         try:
             done = os.write(self.stream.socket.fileno(), data)
         except OSError:

@@ -1,7 +1,8 @@
-"""The other process of the rows over NATS: ``python -m benchmarks.far.nats URL``.
+"""The other process of the rows over NATS: ``python -m benchmarks.far.nats [--node] URL``.
 
 It answers requests to `ECHO` with their data; each message to `BLAST` has it write that many
-messages to `SUBJECT`, as bytes that were made before, on a connection of its own. It ends with its
+messages to `SUBJECT`, as bytes that were made before, on a connection of its own. With ``--node``
+it is also the node `far` of the cluster `CLUSTER`, with the actors of the rows. It ends with its
 standard input.
 """
 
@@ -13,7 +14,9 @@ from urllib.parse import urlsplit
 
 import trio
 
-from transports.nats import Client, Message
+from actors import ActorSystem
+from benchmarks.far import Echo, Sink
+from transports.nats import Client, Message, Nats
 from transports.nats.engine import Server
 
 ECHO = "bench.echo"
@@ -21,6 +24,15 @@ BLAST = "bench.blast"
 SUBJECT = "bench.in"
 PAYLOAD = b"x" * 100
 PIECE = 1_000
+CLUSTER = "bench"
+
+
+async def serve_node(url: str) -> None:
+    """The node, and the rest."""
+    async with ActorSystem("far", transport=Nats(url, cluster=CLUSTER)) as system:
+        system.spawn(Sink, name="sink")
+        system.spawn(Echo, name="echo")
+        await serve(url)
 
 
 async def serve(url: str) -> None:
@@ -57,13 +69,14 @@ async def serve(url: str) -> None:
 
 
 @contextlib.contextmanager
-def both() -> Iterator[str]:
+def both(*, node: bool = False) -> Iterator[str]:
     """The URL of a server, with the other process connected to it."""
-    server = Server(name="benchmark", jetstream=False)
+    server = Server(name="benchmark", jetstream=node)
+    options = ["--node"] if node else []
     try:
         trio.run(server.start)
         process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.far.nats", server.url],
+            [sys.executable, "-m", "benchmarks.far.nats", *options, server.url],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
@@ -81,4 +94,5 @@ def both() -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    trio.run(serve, sys.argv[1])
+    *options, url = sys.argv[1:]
+    trio.run(serve_node if options == ["--node"] else serve, url)

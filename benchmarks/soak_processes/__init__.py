@@ -9,5 +9,9 @@ All the time processes get SIGKILL, SIGTERM, SIGSTOP and SIGCONT, and handlers f
 In the end all processes have ended, and an audit reads the journals: each acknowledged number is
 there, none is there twice, and none that was refused.
 
-Read `journals` (the actors), `cluster` (the processes), `run` (clients and faults), `audit`.
+With ``--engine nats`` they meet on a real server of NATS, or a cluster of such, which are killed,
+started again, stopped and continued at the same time.
+
+Read `journals` (the actors), `cluster` (the processes), `engine` (the servers), `run` (clients and
+faults), `audit`.
 """

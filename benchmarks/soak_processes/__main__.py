@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 from rich.table import Table
 
+from benchmarks.soak_processes.engine import FREEZE, KILL
 from benchmarks.soak_processes.run import REFUSED, UNKNOWN, Plan, Report, run
 
 
@@ -25,9 +26,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=2, help="worker processes")
     parser.add_argument("--nodes", type=int, default=2, help="processes of their own, on TCP")
-    options = parser.parse_args(arguments)
-    plan = Plan(**vars(options))
-    again = " ".join(f"--{name} {value}" for name, value in vars(options).items())
+    parser.add_argument("--engine", choices=["nats"], help="by which all processes meet")
+    parser.add_argument("--servers", type=int, help="of the engine: 1, or a cluster of so many")
+    options = {k: v for k, v in vars(parser.parse_args(arguments)).items() if v is not None}
+    if "servers" in options and "engine" not in options:
+        parser.error("--servers is of an --engine")
+    plan = Plan(**options)
+    again = " ".join(f"--{name} {value}" for name, value in options.items())
     again = f"seed {plan.seed}; again by: python -m benchmarks.soak_processes {again}"
     console = Console(width=None if sys.stdout.isatty() else 100)
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeElapsedColumn())
@@ -68,6 +73,11 @@ def account(report: Report) -> Table:
     for name, count in report.faults.items():
         table.add_row(NAMES[name], f"{count:,}")
     for kind, times in sorted(report.recovery.items()):
+        if kind in (KILL, FREEZE):
+            table.add_row(f"{kind}, to the next acknowledgement of each process", f"{len(times):,}")
+            for name, seconds in percentiles(times).items():
+                table.add_row(f"  {name}", seconds)
+            continue
         table.add_row(f"SIGKILL of a {kind}", f"{len(times):,}")
         for name, seconds in percentiles(times).items():
             table.add_row(f"  to the replacement's first handled message, {name}", seconds)
@@ -93,6 +103,8 @@ NAMES = {
     "terminate": "SIGTERM",
     "pause": "SIGSTOP, and SIGCONT within 0.8 s",
     "freeze": "SIGSTOP for 4 s, which is too long, and SIGCONT",
+    KILL: "SIGKILL of a server, and start within 2 s",
+    FREEZE: "SIGSTOP of a server for 7 s, which is too long, and SIGCONT",
 }
 
 

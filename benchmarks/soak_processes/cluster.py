@@ -18,9 +18,11 @@ import attrs
 import trio
 
 from actors import ActorSystem
+from benchmarks.soak_processes.engine import CLUSTER, Engine
 from benchmarks.soak_processes.journals import Journals
 from supervision import ChildSpec, OneForOne, Supervisor, WorkerProcesses, child
 from transports import Limits, Tcp
+from transports.nats import Nats
 
 ROOT = Path(__file__).parent.parent.parent
 #: A silent process is lost within some three seconds.
@@ -119,10 +121,13 @@ class Cluster:
 
 
 @contextlib.asynccontextmanager
-async def cluster(folder: Path, workers: int, nodes: int) -> AsyncIterator[Cluster]:
+async def cluster(
+    folder: Path, workers: int, nodes: int, engine: Engine | None = None
+) -> AsyncIterator[Cluster]:
     """So many processes of both kinds; none is left in the end.
 
-    folder: for the journals, and for what else the processes have to write.
+    folder: for the journals, and for what else the processes have to write. engine: by which they
+    meet, the workers too; None: sockets.
     """
     names = [f"soak-node-{number}" for number in range(1, nodes + 1)]
     with quiet():
@@ -131,7 +136,21 @@ async def cluster(folder: Path, workers: int, nodes: int) -> AsyncIterator[Clust
         secret.touch(mode=0o600)
         secret.write_bytes(os.urandom(16).hex().encode())
         peers = [f"{name}@{place}" for name, place in places.items()]
-        transport = Tcp("127.0.0.1:0", peers=peers, secret=secret.read_bytes(), limits=LIMITS)
+        key = secret.read_bytes()
+        transport: Tcp | Nats
+        if engine is None:
+            urls = []
+            transport = Tcp("127.0.0.1:0", peers=peers, secret=key, limits=LIMITS)
+        else:
+            urls = engine.urls
+            transport = Nats(
+                urls,
+                cluster=CLUSTER,
+                secret=key,
+                limits=LIMITS,
+                workers_too=True,
+                replicas=len(urls),
+            )
         async with ActorSystem("soak", transport=transport) as system:
             members = [Member(name, is_worker=False) for name in names]
             if workers:
@@ -145,8 +164,14 @@ async def cluster(folder: Path, workers: int, nodes: int) -> AsyncIterator[Clust
             made = Cluster(system, members)
             async with trio.open_nursery() as nursery:
                 for name, place in places.items():
-                    others = [transport.address, *(each for each in peers if place not in each)]
-                    command = _command(folder, name, place, others)
+                    if isinstance(transport, Tcp):
+                        joins = [transport.address, *(each for each in peers if place not in each)]
+                        meets = ["--listen", place]
+                        meets += [word for other in joins for word in ("--join", other)]
+                    else:
+                        meets = ["--cluster", CLUSTER]
+                        meets += [word for url in urls for word in ("--nats", url)]
+                    command = _command(folder, name, meets)
                     nursery.start_soon(_keep_running, command, folder / f"{name}.log", made.exits)
                 yield made
                 nursery.cancel_scope.cancel()
@@ -160,17 +185,15 @@ async def _start_workers(system: ActorSystem, folder: Path, count: int) -> list[
     return [Member(name, is_worker=True) for name in names]
 
 
-def _command(folder: Path, name: str, place: str, others: list[str]) -> list[str]:
+def _command(folder: Path, name: str, meets: list[str]) -> list[str]:
     options = {
         "--name": name,
-        "--listen": place,
         "--secret-file": str(folder / "secret"),
         "--control": str(folder / f"{name}.sock"),
         "--lost-after": str(LOST_AFTER),
     }
-    joined = [word for other in others for word in ("--join", other)]
     target = ["benchmarks.soak_processes.journals:main", str(folder)]
-    return [*TROUPER, "run", *sum(options.items(), ()), *joined, *target]
+    return [*TROUPER, "run", *sum(options.items(), ()), *meets, *target]
 
 
 async def _keep_running(command: list[str], output: Path, exits: Counter[int]) -> None:

@@ -18,7 +18,9 @@ import trio
 from actors import ActorError, Env
 from benchmarks.soak_processes.audit import Audit, audit
 from benchmarks.soak_processes.cluster import Cluster, Member, cluster
+from benchmarks.soak_processes.engine import FREEZE, KILL, Engine, engine
 from benchmarks.soak_processes.journals import Failed, PassOn, Write, Written, failed
+from transports.cli.exit_codes import ExitCode
 
 #: Seconds of an ask; and until who was killed acknowledges again.
 PATIENCE = 30.0
@@ -37,7 +39,8 @@ UNKNOWN, ACKNOWLEDGED, REFUSED = range(3)
 class Plan:
     """How much is to be done, and how much is to go wrong.
 
-    kills: SIGKILLs. messages: acknowledged ones, at least. clients: of each process.
+    kills: SIGKILLs. messages: acknowledged ones, at least. clients: of each process. engine:
+    "nats", or None: by which the processes meet. servers: of it.
     """
 
     kills: int
@@ -46,12 +49,22 @@ class Plan:
     workers: int = 2
     nodes: int = 2
     clients: int = 64
+    engine: str | None = None
+    servers: int = 1
 
     def faults(self) -> list[str]:
         """For each SIGKILL the name "kill", and so on, in the order in which they come."""
         some = -(-self.kills // 20)
         faults = ["kill"] * self.kills + ["terminate"] * some + ["pause", "freeze"] * some
         Env(self.seed).random("faults").shuffle(faults)
+        return faults
+
+    def server_faults(self) -> list[str]:
+        """The same of what befalls a server meanwhile."""
+        if self.engine is None:
+            return []
+        faults = [KILL] * max(1, self.kills // 5) + [FREEZE] * max(1, self.kills // 20)
+        Env(self.seed).random("server faults").shuffle(faults)
         return faults
 
 
@@ -61,7 +74,8 @@ class Report:
 
     sent: messages. kinds: what came of those without an acknowledgement. faults: by name. recovery:
     by the kind of process, seconds from each SIGKILL to the acknowledgement of the first message
-    that the replacement handled. exits: of the nodes on TCP: exit codes. missing: messages that
+    that the replacement handled; by the kind of fault of a server, from that to the acknowledgement
+    of what each process was sent behind it. exits: of the nodes: exit codes. missing: messages that
     are not accounted for.
     """
 
@@ -89,7 +103,9 @@ class Report:
         problems = self.errors + self.audit.problems
         if self.missing:
             problems.append(f"{self.missing} messages are missing in the ledger")
-        if strange := {code: n for code, n in self.exits.items() if code not in (0, -9)}:
+        # Who is started while the engine is away says so, and ends.
+        usual = (0, -9) if self.plan.engine is None else (0, -9, ExitCode.TAKEN)
+        if strange := {code: n for code, n in self.exits.items() if code not in usual}:
             problems.append(f"nodes have ended by other exit codes than 0: {strange}")
         return problems
 
@@ -105,8 +121,14 @@ async def run(
     report = Report(plan)
     start = perf_counter()
     try:
-        async with cluster(folder, plan.workers, plan.nodes) as made:
-            await Run(made, report, say).run()
+        async with contextlib.AsyncExitStack() as stack:
+            servers = None
+            if plan.engine is not None:
+                servers = await stack.enter_async_context(engine(plan.servers))
+            made = await stack.enter_async_context(
+                cluster(folder, plan.workers, plan.nodes, servers)
+            )
+            await Run(made, report, say, servers).run()
         report.missing = made.system.ledger.missing
         report.exits = made.exits
     except* TimeoutError as group:
@@ -130,8 +152,17 @@ def flat(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
 class Run:
     """The clients, and who sends signals meanwhile."""
 
-    def __init__(self, made: Cluster, report: Report, say: Callable[[Report], None]) -> None:
+    def __init__(
+        self,
+        made: Cluster,
+        report: Report,
+        say: Callable[[Report], None],
+        engine: Engine | None = None,
+    ) -> None:
         self.cluster = made
+        self.engine = engine
+        # Who has not acknowledged anything since a server's fault: its kind, and when it was.
+        self.cut_off: dict[Member, tuple[str, float]] = {}
         self.report = report
         self.plan = report.plan
         self.say = say
@@ -152,6 +183,7 @@ class Run:
                 async with trio.open_nursery() as nursery:
                     for member in self.cluster.members:
                         await member.up(RECOVER_WITHIN)
+                    nursery.start_soon(self.disturb_servers)
                     await self.disturb(nursery)
                 for member in self.cluster.members:
                     await member.up(RECOVER_WITHIN)
@@ -206,6 +238,12 @@ class Run:
 
     def acknowledged(self, member: Member, pid: int, begun: float) -> None:
         """Note it, and what it says of its process."""
+        fault, since = self.cut_off.get(member, ("", begun))
+        if begun > since:
+            del self.cut_off[member]
+            seconds = perf_counter() - since
+            self.report.recovery.setdefault(fault, array("d")).append(seconds)
+            member.change()
         recovered = member.acknowledged(pid, begun)
         if recovered is not None and member.fault == "kill":
             self.report.recovery.setdefault(member.kind, array("d")).append(recovered)
@@ -254,6 +292,8 @@ class Run:
             member.disturbed("")
             return False
         member.disturbed(fault, gone=pid if fault in SIGNALS else 0, seconds=seconds)
+        # That it does not acknowledge is no server's fault alone.
+        self.cut_off.pop(member, None)
         return True
 
     async def go_on(self, pid: int, seconds: float) -> None:
@@ -263,3 +303,33 @@ class Run:
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
+
+    # -- servers
+
+    async def disturb_servers(self) -> None:
+        """One fault after the other, spread over the messages, whatever befalls the processes.
+
+        Raises:
+            TimeoutError: a process has acknowledged nothing since.
+        """
+        faults = self.plan.server_faults()
+        for place, fault in enumerate(faults):
+            assert self.engine is not None
+            chance = Env(self.plan.seed).random("server fault", place)
+            await self.until(self.plan.messages * place / len(faults))
+            await trio.sleep(chance.uniform(0, 0.5))
+            server, since = self.engine.hit(fault, chance)
+            up = [member for member in self.cluster.members if member.is_up]
+            self.cut_off = dict.fromkeys(up, (fault, since))
+            await self.engine.mend(server, fault, chance)
+            self.report.faults[fault] += 1
+            for member in up:
+                await self.heard_of(member)
+
+    async def heard_of(self, member: Member) -> None:
+        """Return when it has acknowledged something since a server's fault, or was hit itself."""
+        with trio.move_on_after(RECOVER_WITHIN):
+            while member in self.cut_off:
+                await member.changed.wait()
+            return
+        raise TimeoutError(f"{member.name} did not answer within {RECOVER_WITHIN:g} s of a fault")

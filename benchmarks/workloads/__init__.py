@@ -3,10 +3,12 @@
 from benchmarks.harness import Benchmark
 from benchmarks.workloads import (
     asks,
+    failover,
     links,
     memory,
     messages,
     nats,
+    nats_nodes,
     processes,
     recovery,
     restarts,
@@ -30,9 +32,11 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     *session.BENCHMARKS,
     *links.BENCHMARKS,
     *nats.BENCHMARKS,
+    *nats_nodes.BENCHMARKS,
     *simulation.BENCHMARKS,
     *processes.BENCHMARKS,
     *recovery.BENCHMARKS,
+    *failover.BENCHMARKS,
 )
 
 

@@ -12,6 +12,7 @@ from benchmarks.soak_processes import __main__ as command
 from benchmarks.soak_processes import run as runs
 from benchmarks.soak_processes.audit import Audit, audit
 from benchmarks.soak_processes.cluster import Member
+from benchmarks.soak_processes.engine import KILL
 
 
 @pytest.fixture
@@ -46,6 +47,26 @@ def test_what_is_acknowledged_is_in_a_journal_and_once_whoever_is_killed(
         assert found[what] == "0"
     again = f"python -m benchmarks.soak_processes {' '.join(SLICE)}"
     assert said.endswith(f"seed 7; again by: {again}\n")
+
+
+@pytest.mark.usefixtures("_nothing_left")
+def test_the_same_holds_on_an_engine_that_is_killed_meanwhile(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs.Plan, "server_faults", lambda plan: [KILL])
+    monkeypatch.setattr(runs.Plan, "faults", lambda plan: ["kill"])
+    arguments = ["--kills", "1", "--messages", "500", "--seed", "3", "--workers", "0"]
+    assert command.main([*arguments, "--engine", "nats"]) == 0, capsys.readouterr().out
+    found = rows(capsys.readouterr().out)
+    assert (found["SIGKILL"], found["SIGKILL of a server, and start within 2 s"]) == ("1", "1")
+    for what in ("acknowledged messages lost", "messages handled twice"):
+        assert found[what] == "0"
+
+
+def test_servers_are_of_an_engine(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        command.main(["--servers", "3"])
+    assert "--servers is of an --engine" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("_nothing_left")

@@ -18,7 +18,7 @@ from transports.nats.client import Client
 from transports.nats.credentials import Credentials
 from transports.nats.durable import Store, check_durable
 from transports.nats.endpoint import NatsEndpoint
-from transports.nats.errors import NatsError
+from transports.nats.errors import ApiError, NatsError
 from transports.nats.events import Connected, Disconnected, Event, Failed, LameDuck, Settings
 from transports.nats.gateway import Gateway, check_exposed
 from transports.nats.kv import KeyValue
@@ -39,6 +39,8 @@ log = logging.getLogger("transports")
 
 SETTINGS: Final = Settings(offline=False, ping_every=2.0)
 """Nothing waits in the client for a connection: sessions know what has to be sent again."""
+ANOTHER_CONFIG: Final = 10058
+"""JetStream's code for: it is there, and not as it is wanted."""
 MARKERS: Final = 60.0
 """Seconds for which the store remembers that a key has ended."""
 UNSAFE: Final = (
@@ -62,9 +64,10 @@ class Nats(Node):
     are no nodes may use, see docs/patterns.md; none else. durable: addresses of queues whose
     messages the engine keeps, the same on all nodes. workers_too: the worker processes of this
     node join the cluster over NATS, where other nodes reach them; by default they have sockets of
-    this machine for themselves. replicas: of the bucket, 3 in a cluster of servers. ttl: seconds
-    after which a node that has gone without a word is called no more. lease: of `Singleton` and
-    `Sharded`; the store is the engine's. limits, incarnation, types, spawnable: as Node's.
+    this machine for themselves. replicas: of the bucket, if this node makes it: 3 in a cluster of
+    servers. ttl: seconds after which a node that has gone without a word is called no more. lease:
+    of `Singleton` and `Sharded`; the store is the engine's. limits, incarnation, types, spawnable:
+    as Node's.
 
     Raises:
         CannotListen: neither credentials nor TLS nor secret, and a server is not on loopback.
@@ -213,9 +216,7 @@ class Nats(Node):
                             "its nodes meet in a bucket, and this server has no JetStream: "
                             "switch it on (nats-server --jetstream)",
                         )
-                    self.bucket = await KeyValue.create_bucket(
-                        client, self.bucket_name, marker_ttl=MARKERS, replicas=self._replicas
-                    )
+                    self.bucket = await self._open_bucket(client)
                     self._store = NatsStore(self.bucket)
                     presence = self._presence = Presence(
                         self.bucket, name, env, self._ttl, self._came, self._went
@@ -233,6 +234,30 @@ class Nats(Node):
         finally:
             self._nats_endpoint.break_all("the node has left")
             self._client_ended.set()
+
+    async def _open_bucket(self, client: Client) -> KeyValue:
+        """The bucket that is there, as whoever has made it wanted it; or else a new one.
+
+        Raises:
+            CannotListen: the one that is there is of no use for nodes.
+            NatsError: the store cannot be reached, or refuses.
+        """
+        try:
+            return await KeyValue.create_bucket(
+                client, self.bucket_name, marker_ttl=MARKERS, replicas=self._replicas
+            )
+        except ApiError as error:
+            if error.err_code != ANOTHER_CONFIG:
+                raise
+        bucket = KeyValue(client, self.bucket_name)
+        config = (await bucket.info()).config
+        if not config.get("allow_msg_ttl") or not config.get("subject_delete_marker_ttl"):
+            raise CannotListen(
+                client.server,
+                f"the bucket {self.bucket_name} lets no keys end by themselves: delete it, and a "
+                "node makes another one",
+            )
+        return bucket
 
     def _keep_queues(self, system: ActorSystem) -> None:
         ordinary = system._resolvers["queue"]

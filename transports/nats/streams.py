@@ -14,9 +14,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
 
+import outcome
 import trio
 
 from actors import ActorError
+from transports.connection import DirectStream
 
 WINDOW: Final = 1 << 20
 """Bytes that are on their way or unread in one direction; a sender waits then."""
@@ -39,6 +41,9 @@ class Carrier(Protocol):
     def publish(self, subject: str, data: bytes) -> None:
         """Publish without waiting. Raises: an ActorError if it is not taken."""
 
+    def publish_now(self, subject: str, data: bytes) -> None:
+        """As `publish`, and if nothing else is to be written, write it from this task."""
+
     async def send(self, subject: str, data: bytes) -> None:
         """Publish, waiting for room. Raises: an ActorError if it is not taken."""
 
@@ -59,7 +64,7 @@ class OneTask:
         self._is_in = False
 
 
-class EngineStream(trio.abc.Stream):
+class EngineStream(DirectStream):
     """One end of a connection.
 
     subject: where the other end hears. piece: bytes that the engine takes in one message.
@@ -78,6 +83,9 @@ class EngineStream(trio.abc.Stream):
         self._written = self._taken = 0
         self._sent = self._read = self._told = 0
         self._heard = self._arrived = 0
+        # What is called with what comes, while there is a `receive_each`; how it has failed.
+        self._take: Callable[[bytes], object] | None = None
+        self._taking: outcome.Error | None = None
         self._why: str | None = None
         self._at_end = self._closed = False
         self._reader, self._writer = OneTask("reading"), OneTask("writing")
@@ -106,13 +114,25 @@ class EngineStream(trio.abc.Stream):
     def _take_piece(self, number: int, data: bytes) -> None:
         if number != self._heard + 1:
             self.break_(f"piece {number} came behind piece {self._heard}")
+        elif not data:
+            # To who reads it, that would be the end.
+            self.break_(f"piece {number} is empty")
         elif self._arrived + len(data) > self._told + WINDOW:
             self.break_("more came than was allowed")
         else:
             self._heard = number
             self._arrived += len(data)
-            self._pieces.append(data)
-            self._changed.unpark_all()
+            if self._take is None:
+                self._pieces.append(data)
+                self._changed.unpark_all()
+                return
+            self._read += len(data)
+            taking = outcome.capture(self._take, data)
+            if isinstance(taking, outcome.Error):
+                self._taking, self._take = taking, None
+            if self._take is None or self._read - self._told >= WINDOW // 4:
+                # For the reader: to raise it, or to say how far it has read.
+                self._changed.unpark_all()
 
     def break_(self, why: str) -> None:
         """It is of no more use, for both ends' sessions to notice."""
@@ -153,6 +173,27 @@ class EngineStream(trio.abc.Stream):
                 rest = rest[len(piece) :]
             self._check_open()
 
+    def send_now(self, data: bytes) -> bool:
+        """See `DirectStream`."""
+        size = len(data)
+        if not size:
+            return True
+        if self._closed or self._why is not None or self._at_end or size > self._piece:
+            return False
+        if self._sent + size > self._taken + WINDOW:
+            return False
+        # Counted first, as in `send_all`.
+        self._written += 1
+        self._sent += size
+        try:
+            self._carrier.publish_now(self._subject, HEAD.pack(DATA, self._written) + data)
+        except ActorError:
+            # `send_all` waits for room, or finds out why it is not taken.
+            self._written -= 1
+            self._sent -= size
+            return False
+        return True
+
     async def _until_room(self) -> None:
         while True:
             self._check_open()
@@ -186,10 +227,35 @@ class EngineStream(trio.abc.Stream):
                 if self._at_end:
                     return b""
                 await self._changed.park()
+        return await self._was_read(self._next(max_bytes))
+
+    def _next(self, max_bytes: int | None) -> bytes:
         taken = self._pieces.popleft()
         if max_bytes is not None and len(taken) > max_bytes:
             self._pieces.appendleft(taken[max_bytes:])
             taken = taken[:max_bytes]
+        return taken
+
+    async def receive_each(self, take: Callable[[bytes], object]) -> None:
+        """See `DirectStream`."""
+        with self._reader:
+            while True:
+                while self._pieces:
+                    take(await self._was_read(self._next(None)))
+                self._check_open()
+                if self._at_end:
+                    return
+                self._take = take
+                try:
+                    await self._changed.park()
+                finally:
+                    self._take = None
+                if self._taking is not None:
+                    taking, self._taking = self._taking, None
+                    taking.unwrap()
+                await self._was_read(b"")
+
+    async def _was_read(self, taken: bytes) -> bytes:
         self._read += len(taken)
         if self._read - self._told >= WINDOW // 4:
             await self._publish(READ, self._read, b"")

@@ -258,9 +258,12 @@ class Link:
     async def _read(self, connection: Frames, scope: trio.CancelScope) -> None:
         clock = self.node.dispatcher.timers.clock
         session, incoming, outgoing = self.session, self.incoming, self.outgoing
-        while True:
-            payloads = await connection.read_some()
+
+        def take(payloads: list[bytes]) -> None:
             self._check_current(scope)
+            if scope.cancel_called:
+                # It was cut, and its reader has not had its turn yet.
+                raise Broken("it was given up")
             now = clock()
             # Of a large frame on a slow network nothing but parts may come for a long time.
             session.heard(now)
@@ -280,6 +283,8 @@ class Link:
             self.write_now_if_urgent()
             if session.state is State.CLOSED:
                 raise Broken("the session is closed")
+
+        await connection.read_each(take)
 
     async def _write(self, connection: Frames, scope: trio.CancelScope) -> None:
         clock = self.node.dispatcher.timers.clock

@@ -31,6 +31,8 @@ class Wire:
         for message in self.filters.get(subject, lambda each: [each])(data):
             self.ends[subject].received(message)
 
+    publish_now = publish
+
     async def send(self, subject: str, data: bytes) -> None:
         await trio.lowlevel.checkpoint_if_cancelled()
         self.publish(subject, data)
@@ -114,6 +116,7 @@ async def test_a_piece_that_is_lost_or_comes_twice_ends_it(change: Filter) -> No
         b"short",
         HEAD.pack(DATA, 2) + b"x",
         HEAD.pack(DATA, 0) + b"x",
+        HEAD.pack(DATA, 1),
         HEAD.pack(READ, 1),
         HEAD.pack(END, 5),
         HEAD.pack(99, 0),
@@ -151,3 +154,57 @@ async def test_its_end_is_told_once() -> None:
     await wire.ends["b"].aclose()
     await wire.ends["b"].aclose()
     assert ends == ["a", "b"]
+
+
+async def test_what_comes_is_taken_at_once_and_the_sender_goes_on_beyond_the_window() -> None:
+    left, right, _ = pair()
+    taken: list[bytes] = []
+    await left.send_all(b"before")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(right.receive_each, taken.append)
+        await trio.testing.wait_all_tasks_blocked()
+        assert taken == [b"before"]
+        assert left.send_now(b"behind")
+        # No task has had a turn since.
+        assert taken == [b"before", b"behind"]
+        await left.send_all(bytes(3 * WINDOW))
+        await left.aclose()
+    assert sum(map(len, taken)) == len(b"beforebehind") + 3 * WINDOW
+
+
+async def test_what_fails_to_take_it_is_called_no_more_and_the_reader_hears_why() -> None:
+    left, right, _ = pair()
+    taken: list[bytes] = []
+
+    def take(data: bytes) -> None:
+        taken.append(data)
+        raise ValueError("no")
+
+    async def read() -> None:
+        with pytest.raises(ValueError, match="no"):
+            await right.receive_each(take)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(read)
+        await trio.testing.wait_all_tasks_blocked()
+        assert left.send_now(b"one")
+        assert left.send_now(b"two")
+    assert taken == [b"one"]
+
+
+async def test_without_waiting_all_is_written_or_nothing() -> None:
+    left, right, wire = pair()
+    await left.send_all(bytes(WINDOW - 2))
+    assert not left.send_now(b"one")
+    assert left.send_now(b"ab")
+    assert not left.send_now(b"c")
+    assert left.send_now(b"")
+    wire.is_away = True
+    assert not right.send_now(b"nobody hears this")
+    wire.is_away = False
+    assert right.send_now(b"this one")
+    assert await left.receive_some() == b"this one"
+    await right.aclose()
+    assert not left.send_now(b"d")
+    with pytest.raises(trio.BrokenResourceError):
+        await left.send_all(b"d")

@@ -246,6 +246,37 @@ async def test_a_node_whose_key_has_ended_puts_it_there_again(unique: str) -> No
                 assert (await bucket.get("node.a")).value
 
 
+async def test_a_node_uses_the_bucket_that_is_there_as_it_was_made(
+    nats_server: Server, unique: str
+) -> None:
+    node = Nats(nats_server.url, cluster=unique)
+    async with Client(nats_server.url) as client:
+        # As by a node that was told of other replicas.
+        await KeyValue.create_bucket(client, node.bucket_name, marker_ttl=30, max_bytes=1 << 20)
+    async with ActorSystem("a", transport=node):
+        assert "a" in node.nodes or (await node.bucket.get("node.a")).value
+
+
+async def test_a_bucket_whose_keys_do_not_end_is_refused(nats_server: Server, unique: str) -> None:
+    node = Nats(nats_server.url, cluster=unique)
+    async with Client(nats_server.url) as client:
+        await KeyValue.create_bucket(client, node.bucket_name)
+    with pytest.raises(CannotListen, match="lets no keys end by themselves"):
+        async with ActorSystem("a", transport=node):
+            pass
+
+
+async def test_those_who_have_the_same_secret_talk(nats_server: Server, unique: str) -> None:
+    secret = b"sixteen bytes, and more"
+    async with (
+        ActorSystem("a", transport=Nats(nats_server.url, cluster=unique, secret=secret)) as a,
+        ActorSystem("b", transport=Nats(nats_server.url, cluster=unique, secret=secret)) as b,
+    ):
+        a.spawn(Remote, name="actor")
+        await until(lambda: any(link.up for link in node_of(b).links()))
+        assert await b.at("actor://a/actor").ask(Get()) == []
+
+
 async def test_the_secret_keeps_out_who_does_not_have_it(
     nats_server: Server, unique: str, caplog: pytest.LogCaptureFixture
 ) -> None:
