@@ -8,13 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.simulation.apps_of_clusters import Stamps
 from tests.simulation.apps_of_routing import Errands
 from tests.simulation.counting import Counting, Diary
 from transports.testing import Application, Cluster, Fault, Faults, Outcome, make_simulation
-from transports.testing.faults import FRAME_FAULTS, KINDS
+from transports.testing.faults import ENGINE_FAULTS, FRAME_FAULTS, KINDS, STORE_FAULTS
 
 MOMENTS = st.floats(0, 1e6).map(lambda value: round(value, 4))
-NUMBERED = (*FRAME_FAULTS, "skew", "raise")
+NUMBERED = (*FRAME_FAULTS, "skew", "raise", *STORE_FAULTS)
+OF_STORES = (*STORE_FAULTS, *ENGINE_FAULTS)
 FAULTS = st.builds(
     lambda kind, where, what, number, **more: Fault(
         kind, where, what if kind in NUMBERED else "", number if kind in NUMBERED else 0, **more
@@ -84,18 +86,27 @@ def test_a_swarm_turns_each_kind_on_in_about_half_of_the_seeds() -> None:
 
 
 def only(kind: str, rate: float, seed: int = 1) -> Outcome:
-    name = {"raise": "fail", "part-one-way": "part_one_way"}.get(kind, kind)
-    simulation = make_simulation(Counting, seed=seed, faults=Faults.only(**{name: rate}))
+    name = {"raise": "fail"}.get(kind, kind.replace("-", "_"))
+    # Those of a store befall what has one.
+    app = Stamps if kind in OF_STORES else Counting
+    simulation = make_simulation(app, seed=seed, faults=Faults.only(**{name: rate}))
     outcome = simulation.run()
     assert outcome.error is None, f"{outcome.error}; replay it: {simulation.command()}"
     return outcome
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [each for each in KINDS if each != "store-expiry"])
 def test_each_kind_of_fault_fires_alone_and_the_cluster_recovers(kind: str) -> None:
     outcome = only(kind, 0.5 if kind not in FRAME_FAULTS else 0.1)
     assert {fault.kind for fault in outcome.fired} == {kind}
     assert outcome.counts[kind] == len(outcome.fired) >= 2
+
+
+def test_keys_expire_late_where_nodes_crash() -> None:
+    faults = Faults.only(store_expiry=1.0, crash=0.5)
+    outcome = make_simulation(Stamps, seed=1, faults=faults).run()
+    assert outcome.error is None
+    assert {fault.kind for fault in outcome.fired} == {"store-expiry", "crash"}
 
 
 def test_by_default_every_kind_fires_in_some_seed() -> None:
@@ -104,7 +115,7 @@ def test_by_default_every_kind_fires_in_some_seed() -> None:
         for seed in range(20)
         for fault in make_simulation(Counting, seed=seed).run().fired
     }
-    assert fired == set(KINDS) - {"double"}
+    assert fired == set(KINDS) - {"double", *OF_STORES}
 
 
 def test_no_faults_fire_on_a_network_that_is_well() -> None:
