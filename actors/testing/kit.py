@@ -69,7 +69,8 @@ class ActorKit(Generic[ActorT]):
         kit.handle(Deposit(5))
         assert kit.effects == [Told(kit.ref("reader"), BalanceChanged(105))]
 
-    recipe, args: what `spawn` takes. `kit.actor` is the actor; `kit.context` its context, which has
+    recipe, args: what `spawn` takes. fence: what `context.fence` is, for a part of a `Singleton` or
+    `Sharded`. `kit.actor` is the actor; `kit.context` its context, which has
     all that the real one has. Nothing is delivered: what it tells itself is an effect too.
 
     A handler that waits for anything but asks and sends needs trio: `await kit.handle_async(...)`.
@@ -79,7 +80,13 @@ class ActorKit(Generic[ActorT]):
         Exception: whatever the constructor raised.
     """
 
-    def __init__(self, recipe: Callable[..., ActorT], *args: Any, name: str = "actor") -> None:
+    def __init__(
+        self,
+        recipe: Callable[..., ActorT],
+        *args: Any,
+        name: str = "actor",
+        fence: int | None = None,
+    ) -> None:
         cls = actor_class(recipe)
         keywords: dict[str, Any] = {}
         made: Any = recipe
@@ -89,6 +96,7 @@ class ActorKit(Generic[ActorT]):
             made = made.func
         self.effects: list[effects.Effect] = []
         self.env = Env(0)
+        self.fence = fence
         self._refs: dict[str, KitRef] = {}
         self._answers: list[tuple[ActorRef, Any]] = []
         self._behaviour: Callable[[Any], Any] | None = None
@@ -368,6 +376,10 @@ class KitContext(Context):
     @property
     def system(self) -> Any:
         return self._kit.system
+
+    @property
+    def fence(self) -> int | None:
+        return self._kit.fence
 
     @property
     def parent(self) -> ActorRef | None:

@@ -111,8 +111,8 @@ def test_the_second_ctrl_c_ends_a_program_that_keeps_the_thread(shell: Shell) ->
 
 IMPORTING = """
 import time
-print("starting", flush=True)
 try:
+    print("starting", flush=True)
     time.sleep(3600)
 finally:
     print("cleaned up", flush=True)

@@ -292,3 +292,13 @@ def test_without_trio_it_says_that_trio_is_needed() -> None:
         ActorKit(Busy).handle(sleeps)
     with pytest.raises(RuntimeError, match="its own"):
         ActorKit(Busy).handle(fails)
+
+
+class Fenced(Actor):
+    def receive(self, message: object) -> int | None:
+        return self.context.fence
+
+
+def test_a_fence_is_what_the_test_says() -> None:
+    assert ActorKit(Fenced).handle("what?") is None
+    assert ActorKit(Fenced, fence=7).handle("what?") == 7

@@ -45,6 +45,8 @@ DELIVERIES: Final = 10
 """How often the engine gives a message out before it is a dead letter: it may end each process."""
 TOO_LARGE: Final = 10_054
 """What JetStream says of a message that its stream does not take."""
+ANOTHER_CONFIG: Final = 10_058
+"""What it says of a stream that is there, and another one."""
 RETRY_AT_MOST: Final = 2.0
 
 
@@ -147,15 +149,20 @@ class Store:
     async def _make(self) -> None:
         if self._made:
             return
-        await self._jetstream.create_stream(
-            StreamConfig(
-                name=self._stream,
-                subjects=[self._subject],
-                retention="workqueue",
-                discard="new",
-                replicas=self._replicas,
+        try:
+            await self._jetstream.create_stream(
+                StreamConfig(
+                    name=self._stream,
+                    subjects=[self._subject],
+                    retention="workqueue",
+                    discard="new",
+                    replicas=self._replicas,
+                )
             )
-        )
+        except ApiError as error:
+            # Another node has made it, with other replicas: it is used as it is.
+            if error.err_code != ANOTHER_CONFIG:
+                raise
         self._made = True
 
     # -- handing out

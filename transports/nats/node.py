@@ -16,9 +16,16 @@ from transports.endpoint import Peer
 from transports.errors import CannotListen
 from transports.nats.client import Client
 from transports.nats.credentials import Credentials
-from transports.nats.durable import Store, check_durable
+from transports.nats.durable import ANOTHER_CONFIG, Store, check_durable
 from transports.nats.endpoint import NatsEndpoint
-from transports.nats.errors import ApiError, NatsError
+from transports.nats.errors import (
+    ApiError,
+    NatsError,
+    NoResponders,
+    NotConnected,
+    OutcomeUnknown,
+    RequestTimeout,
+)
 from transports.nats.events import Connected, Disconnected, Event, Failed, LameDuck, Settings
 from transports.nats.gateway import Gateway, check_exposed
 from transports.nats.kv import KeyValue
@@ -39,14 +46,14 @@ log = logging.getLogger("transports")
 
 SETTINGS: Final = Settings(offline=False, ping_every=2.0)
 """Nothing waits in the client for a connection: sessions know what has to be sent again."""
-ANOTHER_CONFIG: Final = 10058
-"""JetStream's code for: it is there, and not as it is wanted."""
 MARKERS: Final = 60.0
 """Seconds for which the store remembers that a key has ended."""
 UNSAFE: Final = (
     "whoever reaches that server could talk to every actor: give credentials=..., tls=..., or all "
     "nodes a secret=...; without, only servers on loopback are used (127.0.0.1, ::1, localhost)"
 )
+ENTER_WITHIN: Final = 15.0
+"""Seconds for an engine that is there to have a store: electing a leader takes about 6."""
 LEAVE_WITHIN: Final = 1.0
 """Seconds for the store to take this node's key away."""
 
@@ -216,16 +223,11 @@ class Nats(Node):
                             "its nodes meet in a bucket, and this server has no JetStream: "
                             "switch it on (nats-server --jetstream)",
                         )
-                    self.bucket = await self._open_bucket(client)
-                    self._store = NatsStore(self.bucket)
-                    presence = self._presence = Presence(
-                        self.bucket, name, env, self._ttl, self._came, self._went
-                    )
+                    self._incarnation = incarnation = await self._enter(client, system)
                     endpoint = self._nats_endpoint
                     endpoint.introducer.nonce = env.nonce
-                    endpoint.incarnations = presence.nodes
-                    self._incarnation = await presence.enter(self._incarnation)
-                    endpoint.open(client, name, self._incarnation)
+                    endpoint.incarnations = self._presence.nodes
+                    endpoint.open(client, name, incarnation)
                     # From now on as the node: a cancellation from outside reaches the body of
                     # `async with` first, which may still talk to others.
                     self._client_scope.shield = True
@@ -234,6 +236,31 @@ class Nats(Node):
         finally:
             self._nats_endpoint.break_all("the node has left")
             self._client_ended.set()
+
+    async def _enter(self, client: Client, system: ActorSystem) -> int:
+        """Put this node's key into the bucket, for which JetStream may still elect a leader.
+
+        Returns the incarnation.
+
+        Raises:
+            NatsError: it is refused; or there was no leader for ENTER_WITHIN seconds.
+        """
+        give_up_at = trio.current_time() + ENTER_WITHIN
+        while True:
+            try:
+                self.bucket = await self._open_bucket(client)
+                self._presence = Presence(
+                    self.bucket, system.name, system.env, self._ttl, self._came, self._went
+                )
+                incarnation = await self._presence.enter(self._incarnation)
+            except (NoResponders, RequestTimeout, OutcomeUnknown, NotConnected) as error:
+                if trio.current_time() >= give_up_at:
+                    raise
+                log.info("%s: the engine's store does not answer yet: %s", system.name, error)
+                await trio.sleep(0.25)
+            else:
+                self._store = NatsStore(self.bucket)
+                return incarnation
 
     async def _open_bucket(self, client: Client) -> KeyValue:
         """The bucket that is there, as whoever has made it wanted it; or else a new one.

@@ -23,7 +23,7 @@ from actors import (
 from tests.transports.kit import Do, Get, Remote
 from transports import CannotListen, Limits
 from transports.nats import Client, KeyValue, Nats
-from transports.nats.engine import Server
+from transports.nats.engine import Cluster, Server
 from transports.nats.kv_types import Entry
 
 pytestmark = pytest.mark.timeout(60)
@@ -438,6 +438,43 @@ async def test_an_engine_without_a_store_is_an_error_that_says_what_to_do(unique
     async with Server(jetstream=False) as server:
         with trio.fail_after(20), pytest.raises(CannotListen, match="JetStream"):
             await entered(server.url, unique)
+
+
+async def test_who_starts_while_the_servers_have_no_leader_waits_for_one(unique: str) -> None:
+    async with Cluster(3) as engine:
+        first, *others = engine.servers
+        async with ActorSystem("a", transport=Nats(engine.urls, cluster=unique, replicas=3)):
+            pass
+        for server in others:
+            server.kill()
+        entered = trio.Event()
+
+        async def enter() -> None:
+            async with ActorSystem("b", transport=Nats(first.url, cluster=unique)):
+                entered.set()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(enter)
+            await trio.sleep(1.0)
+            assert not entered.is_set()
+            for server in others:
+                await server.start()
+            with trio.fail_after(30):
+                await entered.wait()
+
+
+async def test_who_starts_where_there_is_no_leader_for_long_is_told(
+    unique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Cluster(3) as engine:
+        first, *others = engine.servers
+        async with ActorSystem("a", transport=Nats(engine.urls, cluster=unique, replicas=3)):
+            pass
+        monkeypatch.setattr("transports.nats.node.ENTER_WITHIN", 0.0)
+        for server in others:
+            server.kill()
+        with trio.fail_after(30), pytest.raises(CannotListen, match=f"cluster {unique}"):
+            await entered(first.url, unique)
 
 
 async def test_entering_can_be_cancelled_while_the_engine_does_not_answer(unique: str) -> None:
