@@ -73,6 +73,7 @@ soak: $(VENV)/$(READY) ## Messages and faults by the million, and processes kill
 	@$(BIN)/python -m benchmarks.soak
 	@$(BIN)/python -m benchmarks.soak_nodes
 	@TROUPER_EVERY_FRAME=1 $(BIN)/python -m pytest -q tests/contract/test_cut_at_every_frame.py
+	@TROUPER_LONG=1 $(BIN)/python -m pytest -q -m long
 	@$(BIN)/python -m benchmarks.soak_processes
 	@$(BIN)/python -m benchmarks.soak_processes --engine nats --kills 40 --messages 40000
 	@$(BIN)/python -m benchmarks.soak_processes --engine nats --kills 40 --messages 40000 --servers 3

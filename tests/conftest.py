@@ -1,6 +1,7 @@
 """What all tests share."""
 
 import gc
+import os
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,16 @@ settings.load_profile("trouper")
 def repository() -> Path:
     """The folder of the checkout."""
     return Path(__file__).resolve().parent.parent
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """`make test` has no time for what is long: TROUPER_LONG=1 runs it too."""
+    if os.environ.get("TROUPER_LONG"):
+        return
+    left = [item for item in items if item.get_closest_marker("long") is not None]
+    if left:
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if item.get_closest_marker("long") is None]
 
 
 def pytest_collection_finish() -> None:

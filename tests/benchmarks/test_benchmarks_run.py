@@ -29,14 +29,22 @@ MEMORY = Result("memory", "memory", " bytes", 412.3, 412.3, 412.3, 412.3, reach=
 BROKEN = Failed("fan", "fan", "MailboxFull: a | b")
 
 
-#: Those that start other processes, or simulate: one size has to do.
+#: Those that start other processes, or simulate: one size has to do, and of each kind one.
 LONG = ("link", "nats", "recovery", "code-index", "simulation")
+OF_EACH = ("link", "nats-ask", "recovery", "code-index", "simulation")
 
 
 @pytest.mark.parametrize(
     ("benchmark_", "scale"),
     [
-        pytest.param(benchmark, scale, id=f"{size}-{benchmark.name}")
+        pytest.param(
+            benchmark,
+            scale,
+            id=f"{size}-{benchmark.name}",
+            marks=[pytest.mark.long]
+            if benchmark.name.startswith(LONG) and benchmark.name not in OF_EACH
+            else [],
+        )
         for benchmark in BENCHMARKS
         for size, scale in (("one", 1e-9), ("few", 1e-3))
         if size == "one" or not benchmark.name.startswith(LONG)

@@ -88,6 +88,7 @@ def _bank() -> Any:
     return BankSimulation
 
 
+@pytest.mark.long
 def test_many_seeds_stop_at_the_first_that_fails_and_its_command_fails_the_same(
     folder: Path,
 ) -> None:

@@ -50,6 +50,7 @@ async def test_processes_are_killed_and_the_money_stays_the_same(
     assert children() == []
 
 
+@pytest.mark.long
 async def test_processes_are_killed_while_single_actors_crash_too(
     tmp_path: Path, runtime: Path
 ) -> None:

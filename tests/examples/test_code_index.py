@@ -139,6 +139,17 @@ def standard_library() -> tuple[str, Snapshot]:
     return root, index_by_loop(root)
 
 
+@pytest.mark.parametrize("rate", [0.0, 0.2])
+async def test_the_index_of_a_real_package_equals_the_plain_loops(rate: float) -> None:
+    root = os.path.join(sysconfig.get_path("stdlib"), "email")
+    report, snapshot = await index(root, chaos=rate, seed=11)
+    assert snapshot == index_by_loop(root)
+    assert report.totals.files > 20
+    assert (report.ledger.restarts > 0) == (rate > 0)
+    assert report.ledger.missing == report.ledger.queued == report.ledger.in_flight == 0
+
+
+@pytest.mark.long
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("rate", [0.0, 0.2])
 async def test_the_index_of_the_standard_library_equals_the_plain_loops(

@@ -62,7 +62,7 @@ async def index(root: str, **options: object) -> tuple[Report, Snapshot]:
     return report, snapshot
 
 
-@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.long), 3])
 async def test_the_index_equals_the_plain_loops(tree: str, workers: int) -> None:
     report, snapshot = await index(tree, workers=workers, indexers=2)
     assert snapshot == index_by_loop(tree)
@@ -74,6 +74,7 @@ async def test_the_index_equals_the_plain_loops(tree: str, workers: int) -> None
     assert report.workers.handled >= report.totals.files
 
 
+@pytest.mark.long
 async def test_crashing_indexers_do_not_change_the_index(tree: str) -> None:
     report, snapshot = await index(tree, workers=2, chaos=0.2, seed=3)
     assert snapshot == index_by_loop(tree)
@@ -82,7 +83,7 @@ async def test_crashing_indexers_do_not_change_the_index(tree: str) -> None:
     assert report.ledger.restarts == 0, "no process has failed"
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [pytest.param(0, marks=pytest.mark.long), 1])
 async def test_killed_processes_do_not_change_the_index(tree: str, seed: int) -> None:
     # With one process, the last file cannot be done before it has been restarted.
     report, snapshot = await index(tree, workers=1 + seed, kill=25, seed=seed)

@@ -73,12 +73,12 @@ async def served(authorities: Authorities, security: Security) -> AsyncIterator[
 def calls_itself_another(system: ActorSystem, name: str) -> None:
     """It introduces itself by that name, and says HELLO by its own."""
     transport: Any = system._transport
-    introduce = transport._endpoint.introduce
+    introduce = transport.endpoint.introduce
 
     async def lie(connection: Any, me: str, peer: str | None, *, called: bool) -> Any:
         return await introduce(connection, name, peer, called=called)
 
-    transport._endpoint.introduce = lie
+    transport.endpoint.introduce = lie
 
 
 WRONG: dict[str, tuple[Security, str, Security]] = {

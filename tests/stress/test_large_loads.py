@@ -131,6 +131,7 @@ async def test_ten_thousand_handlers_wait_at_once_and_all_go_on(autojump_clock: 
         assert settled(system.ledger, sent=10_000, handled=10_000)
 
 
+@pytest.mark.long
 async def test_leaving_cancels_ten_thousand_waiting_handlers_and_ends_every_task(
     autojump_clock: Any,
 ) -> None:
@@ -162,6 +163,7 @@ class Parent(Actor):
         return self.ended
 
 
+@pytest.mark.long
 async def test_a_hundred_thousand_children_start_and_stop_and_leave_no_memory_behind() -> None:
     async with ActorSystem("wide") as system:
         parent = system.spawn(Parent)

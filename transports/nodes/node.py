@@ -88,7 +88,7 @@ class Node:
     ) -> None:
         if incarnation is not None and (type(incarnation) is not int or incarnation < 1):
             raise ValueError(f"incarnation is an int from 1 up: {incarnation!r}")
-        self._endpoint = endpoint
+        self.endpoint = endpoint
         self._peers = tuple(
             peer if isinstance(peer, Peer) else Peer.by_name(peer) for peer in peers
         )
@@ -187,7 +187,7 @@ class Node:
             with self._scope:
                 async with trio.open_nursery() as nursery:
                     self._nursery = nursery
-                    self.opened(self.connect(self._endpoint, self._peers))
+                    self.opened(self.connect(self.endpoint, self._peers))
                     if self.membership is not None:
                         nursery.start_soon(self.membership.run)
                         await self.membership.joined()
@@ -257,7 +257,7 @@ class Node:
         A worker joins at a socket of its own by a secret of its own. Elsewhere nobody is it: who
         took its name would fence it, and be given what is meant for it.
         """
-        if self.worker_nodes.get(peer, self._endpoint) is endpoint:
+        if self.worker_nodes.get(peer, self.endpoint) is endpoint:
             return None
         is_worker = "a" if peer in self.worker_nodes else "no"
         return f"{peer} is the name of {is_worker} worker process of {self.name}"

@@ -169,7 +169,8 @@ async def open_host(
         endpoint.remove()
         raise
     for name in nodes:
-        node.worker_nodes[name] = endpoint
+        # Those that join over an engine come as every other node of the cluster does.
+        node.worker_nodes[name] = endpoint if settings.engine is None else node.endpoint
         node.make_link(name)
     return Host(node, endpoint, settings)
 

@@ -448,6 +448,7 @@ async def test_a_lame_duck_is_left_without_a_request_that_fails(cluster: Cluster
         lame.kill()
 
 
+@pytest.mark.long
 async def test_nothing_acknowledged_is_lost_and_a_watch_goes_on_when_their_leader_is_killed(
     cluster: Cluster,
 ) -> None:

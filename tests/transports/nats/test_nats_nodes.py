@@ -440,6 +440,7 @@ async def test_an_engine_without_a_store_is_an_error_that_says_what_to_do(unique
             await entered(server.url, unique)
 
 
+@pytest.mark.long
 async def test_who_starts_while_the_servers_have_no_leader_waits_for_one(unique: str) -> None:
     async with Cluster(3) as engine:
         first, *others = engine.servers
@@ -463,6 +464,7 @@ async def test_who_starts_while_the_servers_have_no_leader_waits_for_one(unique:
                 await entered.wait()
 
 
+@pytest.mark.long
 async def test_who_starts_where_there_is_no_leader_for_long_is_told(
     unique: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
