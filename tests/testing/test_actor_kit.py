@@ -22,7 +22,7 @@ from actors import (
     message,
 )
 from actors.testing import ActorKit, effects
-from actors.testing.kit import KitContext
+from actors.testing.stand_ins import KitContext
 from tests.actors.kit import Doer, PlainDoer
 
 

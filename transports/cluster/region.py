@@ -5,6 +5,7 @@ It runs on each node. What it holds of a message is a `Job`, until the owner has
 
 from __future__ import annotations
 
+import abc
 import functools
 import logging
 from collections.abc import Callable, Iterator
@@ -152,7 +153,7 @@ class Job:
             yield self.inner
 
 
-class Region(Actor):
+class Region(Actor, abc.ABC):
     """The base of Singleton and Sharded; see there."""
 
     shards: int = 1
@@ -217,13 +218,13 @@ class Region(Actor):
         """
         return self._membership.codec.encode_value(message)
 
+    @abc.abstractmethod
     def _place(self, message: Any) -> tuple[int, Key, Any]:
         """The shard and the key of a message, and what of it is for the entity.
 
         Raises:
             Exception: it has none; its sender is told.
         """
-        raise NotImplementedError
 
     def receive(self, message: Any) -> None:
         """Hold it until it is sent; with too many held, let the mailbox fill."""
