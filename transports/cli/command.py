@@ -92,6 +92,30 @@ FILE: Final = click.Path(dir_okay=False, path_type=Path)
 )
 @click.option("--cluster", metavar="NAME", help="With --nats: of the cluster to be a node of.")
 @click.option("--credentials", type=FILE, help="With --nats: a .creds file.")
+@click.option(
+    "--exposed",
+    multiple=True,
+    metavar="ADDRESS",
+    help="With --nats: a topic, queue or service that other programs may use.",
+)
+@click.option(
+    "--durable",
+    multiple=True,
+    metavar="ADDRESS",
+    help="With --nats: a queue whose messages the engine keeps.",
+)
+@click.option(
+    "--replicas",
+    type=click.IntRange(1, 5),
+    metavar="N",
+    help="With --nats: of what the engine stores, where this node makes it; 1.",
+)
+@click.option(
+    "--ttl",
+    type=click.FloatRange(1, 86_400),
+    metavar="SECONDS",
+    help="With --nats: after which a node that has gone without a word is called no more; 10.",
+)
 @click.option("--workers", type=click.IntRange(1, 256), metavar="N", help="Worker processes.")
 @click.option("--secret-file", type=FILE, help="What all nodes know, and nobody else.")
 @click.option("--tls-cert", type=FILE, help="The certificate of this node.")

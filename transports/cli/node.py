@@ -6,6 +6,7 @@ import os
 import ssl
 import stat
 from pathlib import Path
+from typing import Any, Final
 
 import attrs
 import click
@@ -20,6 +21,8 @@ from transports.tcp import Tcp
 from transports.tls import Tls
 from transports.unix import Unix
 
+OF_NATS: Final = ("--cluster", "--credentials", "--exposed", "--durable", "--replicas", "--ttl")
+
 
 @attrs.frozen(kw_only=True)
 class NodeOptions:
@@ -31,6 +34,10 @@ class NodeOptions:
     nats: tuple[str, ...] = ()
     cluster: str | None = None
     credentials: Path | None = None
+    exposed: tuple[str, ...] = ()
+    durable: tuple[str, ...] = ()
+    replicas: int | None = None
+    ttl: float | None = None
     workers: int | None = None
     secret_file: Path | None = None
     tls_cert: Path | None = None
@@ -75,8 +82,8 @@ def make_transport(options: NodeOptions) -> Node | None:
     secret = None if options.secret_file is None else read_secret(options.secret_file)
     if options.nats:
         return _make_nats(options, secret)
-    if options.cluster is not None or options.credentials is not None:
-        raise click.UsageError("--cluster and --credentials need --nats")
+    if needless := [name for name in options.given() if name in OF_NATS]:
+        raise click.UsageError(f"{', '.join(needless)}: only with --nats")
     tls = _make_tls(options)
     if options.listen is None and not options.join:
         if secret is not None or tls is not None:
@@ -116,6 +123,7 @@ def _make_nats(options: NodeOptions, secret: bytes | None) -> Node:
     from transports.nats.errors import NatsError
 
     found = options.credentials
+    given: dict[str, Any] = {"replicas": options.replicas, "ttl": options.ttl}
     try:
         return Nats(
             options.nats,
@@ -123,7 +131,10 @@ def _make_nats(options: NodeOptions, secret: bytes | None) -> Node:
             credentials=None if found is None else CredentialsFile(found),
             tls=_make_context(options),
             secret=secret,
+            exposed=options.exposed,
+            durable=options.durable,
             limits=_limits(options),
+            **{name: value for name, value in given.items() if value is not None},
         )
     except CannotListen as error:
         raise Failed(str(error), ExitCode.TAKEN) from error

@@ -54,6 +54,8 @@ UNSAFE: Final = (
 )
 ENTER_WITHIN: Final = 15.0
 """Seconds for an engine that is there to have a store: electing a leader takes about 6."""
+ATTEMPT: Final = 1.0
+"""Seconds for an answer of the store meanwhile: what comes before there is a leader gets none."""
 LEAVE_WITHIN: Final = 1.0
 """Seconds for the store to take this node's key away."""
 
@@ -187,13 +189,15 @@ class Nats(Node):
             with trio.CancelScope(shield=True):
                 await self._client_ended.wait()
 
-    def opened(self, connections: Connections) -> None:
-        """Call who is there, from now on."""
+    async def opened(self, connections: Connections) -> None:
+        """Call who is there, from now on; those that are there already are known afterwards."""
         self._engine = connections
         self.start_soon(self._presence.run)
         Gateway(self, self._client, self._exposed)
         for store in self._stores.values():
             self.start_soon(store.run)
+        with trio.move_on_after(ENTER_WITHIN):
+            await self._presence.current.wait()
 
     def engine_of_workers(self) -> dict[str, Any] | None:
         """See `Node.engine_of_workers`."""
@@ -269,14 +273,20 @@ class Nats(Node):
             CannotListen: the one that is there is of no use for nodes.
             NatsError: the store cannot be reached, or refuses.
         """
+        bucket = KeyValue(client, self.bucket_name)
         try:
-            return await KeyValue.create_bucket(
-                client, self.bucket_name, marker_ttl=MARKERS, replicas=self._replicas
+            await KeyValue.create_bucket(
+                client,
+                self.bucket_name,
+                marker_ttl=MARKERS,
+                replicas=self._replicas,
+                timeout=ATTEMPT,
             )
         except ApiError as error:
             if error.err_code != ANOTHER_CONFIG:
                 raise
-        bucket = KeyValue(client, self.bucket_name)
+        else:
+            return bucket
         config = (await bucket.info()).config
         if not config.get("allow_msg_ttl") or not config.get("subject_delete_marker_ttl"):
             raise CannotListen(

@@ -55,6 +55,8 @@ class Presence:
     ) -> None:
         self.nodes: dict[str, int] = {}
         """The incarnation of each node, this one's included."""
+        self.current = trio.Event()
+        """All that were there are in `nodes`."""
         self._bucket = bucket
         self._name = name
         self._key = PREFIX + escape(name)
@@ -151,6 +153,8 @@ class Presence:
                         attempt = 0
                         if isinstance(event, Entry):
                             self._heard(event)
+                        else:
+                            self.current.set()
             except ActorError as error:
                 log.debug("%s: hears of no nodes: %s", self._name, error)
             attempt += 1

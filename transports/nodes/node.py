@@ -187,7 +187,7 @@ class Node:
             with self._scope:
                 async with trio.open_nursery() as nursery:
                     self._nursery = nursery
-                    self.opened(self.connect(self.endpoint, self._peers))
+                    await self.opened(self.connect(self.endpoint, self._peers))
                     if self.membership is not None:
                         nursery.start_soon(self.membership.run)
                         await self.membership.joined()
@@ -201,8 +201,8 @@ class Node:
 
     # -- connections
 
-    def opened(self, connections: Connections) -> None:
-        """Those over the endpoint are made from now on."""
+    async def opened(self, connections: Connections) -> None:
+        """Those over the endpoint are made from now on; the system is entered afterwards."""
 
     def start_soon(self, work: Callable[..., Awaitable[object]], *arguments: Any) -> None:
         """A task that ends with this node."""

@@ -68,6 +68,16 @@ async def test_nodes_of_a_cluster_meet_and_forget_who_has_left(
         accounted(system)
 
 
+async def test_who_was_there_before_is_known_to_a_node_that_has_just_entered(
+    nats_server: Server, unique: str
+) -> None:
+    async with ActorSystem("a", transport=Nats(nats_server.url, cluster=unique)) as a:
+        a.spawn(Remote, name="actor")
+        for name in ("b", "c"):
+            async with ActorSystem(name, transport=Nats(nats_server.url, cluster=unique)) as late:
+                assert await late.at("actor://a/actor").ask(Do("sleep", 0), timeout=10) == 0
+
+
 async def test_clusters_on_one_server_know_nothing_of_each_other(
     nats_server: Server, unique: str
 ) -> None:
