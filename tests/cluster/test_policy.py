@@ -159,6 +159,15 @@ def test_a_session_that_is_gone_stays_so_whatever_comes_later() -> None:
     assert view.fate(S1) is Fate.GONE
 
 
+def test_the_renewal_of_a_session_is_no_news() -> None:
+    view = View()
+    assert view.apply(entry(S1, Session("n1", 1, (), 0), 3))
+    assert not view.apply(entry(S1, Session("n1", 1, (), 1), 4))
+    assert view.apply(entry(S1, Session("n1", 1, ("counter",), 2), 5))
+    assert not view.apply(entry(S1, Session("n1", 1, ("counter",), 3), 6))
+    assert view.apply(Deleted(S1, 7))
+
+
 @given(st.permutations([1, 2, 3, 4, 5]))
 def test_of_a_key_the_highest_revision_counts(revisions: list[int]) -> None:
     view = View()

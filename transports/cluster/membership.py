@@ -68,6 +68,7 @@ class Membership:
         self._confirmed_takes: tuple[str, ...] = ()
         self._said = trio.Event()
         self._is_member = trio.Event()
+        self._has_regions = trio.Event()
         self._origins = 0
 
     async def joined(self) -> None:
@@ -77,10 +78,11 @@ class Membership:
     # -- its tasks
 
     async def run(self) -> None:
-        """Keep the session, and watch; until cancelled."""
+        """Keep the session, and watch, from the first region on; until cancelled."""
         async with trio.open_nursery() as nursery:
             self.nursery = nursery
             self._is_member.set()
+            await self._has_regions.wait()
             nursery.start_soon(self._watch)
             while True:
                 await self._open()
@@ -274,6 +276,7 @@ class Membership:
         found = self.regions.get(name)
         if found is None:
             found = self.regions[name] = Ownership(self, name, shards, moves)
+            self._has_regions.set()
         return found
 
     def say_takes(self) -> None:

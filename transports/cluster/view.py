@@ -80,7 +80,10 @@ class View:
             if isinstance(change, Deleted):
                 self.forget(key)
             elif key not in self._gone and (session := decode_session(change.value)) is not None:
+                before = self.sessions.get(key)
                 self.sessions[key] = session
+                # A renewal, of which there are many, is no news.
+                return before is None or before.takes != session.takes
         elif key.startswith(OWNERS):
             if isinstance(change, Deleted):
                 self.records.pop(key, None)

@@ -21,7 +21,7 @@ from actors import (
     Terminated,
 )
 from tests.transports.kit import Do, Get, Remote
-from transports import CannotListen, Limits
+from transports import CannotListen, Lease, Limits, Singleton
 from transports.nats import Client, KeyValue, Nats
 from transports.nats.engine import Cluster, Server
 from transports.nats.kv_types import Entry
@@ -76,6 +76,22 @@ async def test_who_was_there_before_is_known_to_a_node_that_has_just_entered(
         for name in ("b", "c"):
             async with ActorSystem(name, transport=Nats(nats_server.url, cluster=unique)) as late:
                 assert await late.at("actor://a/actor").ask(Do("sleep", 0), timeout=10) == 0
+
+
+async def test_a_node_keeps_a_session_in_the_store_from_its_first_region_on(
+    nats_server: Server, unique: str
+) -> None:
+    transport = Nats(nats_server.url, cluster=unique, lease=Lease(ttl=1.5))
+    async with (
+        ActorSystem("a", transport=transport) as a,
+        Client(nats_server.url) as client,
+    ):
+        bucket = KeyValue(client, transport.bucket_name)
+        assert await bucket.keys() == ["node.a"]
+        only = await a.start(Singleton, Remote, name="only")
+        assert await only.ask(Do("sleep", 0), timeout=10) == 0
+        kinds = sorted(key.split(".")[1] for key in await bucket.keys("lease.>"))
+        assert kinds == ["owner", "session"]
 
 
 async def test_clusters_on_one_server_know_nothing_of_each_other(
