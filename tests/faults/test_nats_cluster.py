@@ -210,3 +210,31 @@ async def test_with_three_servers_the_one_that_leads_may_be_killed_together_with
             with trio.fail_after(60):
                 after = await until_all_answer(made, system)
             assert victim not in after.values()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("which", ["leads the store", "has this node's connection"])
+async def test_with_three_servers_one_may_stand_still(file: Path, which: str) -> None:
+    async with Cluster(3) as engine:
+        urls = ",".join(engine.urls)
+        async with world(urls, "c", file, "a", "b") as (made, system):
+            with trio.fail_after(40):
+                await until_all_answer(made, system)
+            async with Client(urls.split(",")) as client:
+                leader = (await KeyValue(client, "trouper-c").info()).leader
+            node = system._transport
+            assert isinstance(node, Nats)
+            (frozen,) = [
+                server
+                for server in engine.servers
+                if (leader if which == "leads the store" else node._client.server)
+                in {server.name, server.url.removeprefix("nats://")}
+            ]
+            frozen.pause()
+            # A node that was connected with it, and those that own something, find it out first.
+            with trio.fail_after(60):
+                await trio.sleep(2 * LEASE.ttl)
+                await until_all_answer(made, system)
+            frozen.resume()
+            with trio.fail_after(60):
+                await until_all_answer(made, system)
