@@ -87,5 +87,5 @@ def test_options_without_a_sense_are_refused(shell: Shell, options: list[str], t
 def test_no_engine_is_one_clear_line(shell: Shell) -> None:
     done = shell.trouper("run", "--nats", "nats://127.0.0.1:1", "--cluster", "c", "app")
     assert done.returncode == ExitCode.TAKEN
-    assert "no server could be reached: 127.0.0.1:1" in done.stderr
+    assert "cannot join cluster c: no server could be reached: 127.0.0.1:1" in done.stderr
     assert len(done.stderr.splitlines()) == 1

@@ -11,19 +11,23 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from actors import ActorError
+from actors.timers import check_seconds
 from transports.cluster.session import Lease
 from transports.endpoint import Peer
-from transports.errors import CannotListen
+from transports.errors import CannotJoin
 from transports.nats.client import Client
 from transports.nats.credentials import Credentials
 from transports.nats.durable import ANOTHER_CONFIG, Store, check_durable
 from transports.nats.endpoint import NatsEndpoint
 from transports.nats.errors import (
     ApiError,
+    AuthorizationViolation,
+    CannotConnect,
     NatsError,
     NoResponders,
     NotConnected,
     OutcomeUnknown,
+    PermissionsViolation,
     RequestTimeout,
 )
 from transports.nats.events import Connected, Disconnected, Event, Failed, LameDuck, Settings
@@ -50,8 +54,25 @@ MARKERS: Final = 60.0
 """Seconds for which the store remembers that a key has ended."""
 UNSAFE: Final = (
     "whoever reaches that server could talk to every actor: give credentials=..., tls=..., or all "
-    "nodes a secret=...; without, only servers on loopback are used (127.0.0.1, ::1, localhost)"
+    "nodes a secret=... (`trouper run`: --credentials, --tls-..., --secret-file); without, only "
+    "servers on loopback are used (127.0.0.1, ::1, localhost)"
 )
+HINTS: Final[tuple[tuple[type[NatsError], str], ...]] = (
+    (
+        CannotConnect,
+        "; is a nats-server running there? For a first try `trouper engine` starts one",
+    ),
+    (
+        AuthorizationViolation,
+        "; the credentials are wrong, have expired, or are missing: credentials=..., or a user and "
+        "a password in the server's URL (`trouper run`: --credentials)",
+    ),
+    (
+        PermissionsViolation,
+        "; docs/operations.md says which permissions a node needs",
+    ),
+)
+"""What to do when a node cannot enter, besides what went wrong."""
 ENTER_WITHIN: Final = 15.0
 """Seconds for an engine that is there to have a store: electing a leader takes about 6."""
 LEAVE_WITHIN: Final = 1.0
@@ -77,9 +98,9 @@ class Nats(Node):
     as Node's.
 
     Raises:
-        CannotListen: neither credentials nor TLS nor secret, and a server is not on loopback.
-        ValueError: the cluster's name is none, the secret is too short, a server's URL is none, ttl
-            is below 1.
+        CannotJoin: neither credentials nor TLS nor secret, and a server is not on loopback.
+        ValueError, TypeError: the cluster's name is none, the secret is too short, a server's URL
+            is none, ttl is below 1, replicas are not 1 to 5, or an argument is of another type.
     """
 
     def __init__(
@@ -102,13 +123,20 @@ class Nats(Node):
         spawnable: Iterable[Recipe] | Mapping[str, Recipe] = (),
     ) -> None:
         self._servers = [servers] if isinstance(servers, str) else list(servers)
-        if type(replicas) is not int or replicas < 1:
-            raise ValueError(f"replicas is an int from 1 up, and 5 at most: {replicas!r}")
+        if type(replicas) is not int or not 1 <= replicas <= 5:
+            raise ValueError(f"replicas is an int from 1 to 5: {replicas!r}")
         if not self._servers:
             raise ValueError("servers: the URL of one at least")
-        if not ttl >= 1:
+        if check_seconds(ttl, "ttl") < 1:
             raise ValueError(f"ttl is at least 1 s, which is the store's least: {ttl!r}")
-        if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", cluster):
+        if credentials is not None and not callable(getattr(credentials, "fields", None)):
+            raise TypeError(
+                "credentials is CredentialsFile(PATH), UserPassword(...), Token(...) or NKey(...), "
+                f"not a {type(credentials).__name__}"
+            )
+        if tls is not None and not isinstance(tls, ssl.SSLContext):
+            raise TypeError(f"tls is an ssl.SSLContext, not {tls!r}")
+        if type(cluster) is not str or not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", cluster):
             raise ValueError(
                 f"a cluster's name is letters, digits, - and _, 64 at most: {cluster!r}"
             )
@@ -119,7 +147,7 @@ class Nats(Node):
         if secret is None and credentials is None and tls is None:
             for place in places:
                 if place.credentials is None and not place.tls and is_loopback(place.host) is False:
-                    raise CannotListen(str(place), UNSAFE)
+                    raise CannotJoin(f"cluster {cluster} over {place}", UNSAFE)
         self._nats_endpoint = NatsEndpoint(cluster, secret)
         super().__init__(
             self._nats_endpoint,
@@ -155,12 +183,13 @@ class Nats(Node):
         """The system has been entered: connect with the engine, then as every node.
 
         Raises:
-            CannotListen: the engine cannot be reached, is too old, or refuses this node.
+            CannotJoin: the engine cannot be reached, is too old, or refuses this node.
         """
         try:
             await system._nursery.start(self._with_client, system)
-        except NatsError as error:  # (a CannotListen is none)
-            raise CannotListen(f"cluster {self.cluster}", str(error)) from error
+        except NatsError as error:  # (a CannotJoin is none)
+            hint = next((hint for cls, hint in HINTS if isinstance(error, cls)), "")
+            raise CannotJoin(f"cluster {self.cluster}", f"{error}{hint}") from error
         try:
             self._keep_queues(system)
             await super().attach(system)
@@ -218,10 +247,10 @@ class Nats(Node):
             with self._client_scope:
                 async with client:
                     if not client.server_info.jetstream:
-                        raise CannotListen(
-                            client.server,
-                            "its nodes meet in a bucket, and this server has no JetStream: "
-                            "switch it on (nats-server --jetstream)",
+                        raise CannotJoin(
+                            f"cluster {self.cluster}",
+                            f"{client.server}: its nodes meet in a bucket, and this server has no "
+                            "JetStream: switch it on (nats-server --jetstream)",
                         )
                     self._incarnation = incarnation = await self._enter(client, system)
                     endpoint = self._nats_endpoint
@@ -266,7 +295,7 @@ class Nats(Node):
         """The bucket that is there, as whoever has made it wanted it; or else a new one.
 
         Raises:
-            CannotListen: the one that is there is of no use for nodes.
+            CannotJoin: the one that is there is of no use for nodes.
             NatsError: the store cannot be reached, or refuses.
         """
         try:
@@ -279,10 +308,10 @@ class Nats(Node):
         bucket = KeyValue(client, self.bucket_name)
         config = (await bucket.info()).config
         if not config.get("allow_msg_ttl") or not config.get("subject_delete_marker_ttl"):
-            raise CannotListen(
-                client.server,
-                f"the bucket {self.bucket_name} lets no keys end by themselves: delete it, and a "
-                "node makes another one",
+            raise CannotJoin(
+                f"cluster {self.cluster}",
+                f"{client.server}: the bucket {self.bucket_name} lets no keys end by themselves: "
+                "delete it, and a node makes another one",
             )
         return bucket
 
