@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
@@ -229,8 +230,23 @@ class Silent(MemoryStore):
         await super()._look()
 
 
+async def test_a_node_that_owns_nothing_does_not_warn_that_its_lease_is_over(
+    autojump_clock: trio.abc.Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = World()
+    store = world.store = Silent()
+    async with world.system("one"):
+        await trio.sleep(0.5)
+        with caplog.at_level(logging.DEBUG, "transports.cluster"):
+            store.away = True
+            await trio.sleep(3 * LEASE.ttl)
+            store.away = False
+    said = [each.levelno for each in caplog.records if "its lease is over" in each.message]
+    assert said == [logging.DEBUG]
+
+
 async def test_without_its_store_a_node_stops_it_before_its_time_is_over(
-    autojump_clock: trio.abc.Clock,
+    autojump_clock: trio.abc.Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     world, begun = World(), []  # type: ignore[var-annotated]
     store = world.store = Silent()
@@ -244,6 +260,7 @@ async def test_without_its_store_a_node_stops_it_before_its_time_is_over(
             await trio.sleep(0.01)
         # Its last renewal was sent before.
         assert trio.current_time() - away <= LEASE.ttl - LEASE.margin + 0.02
+        assert "one: its lease is over: it stops all that it owns" in caplog.text
         with pytest.raises(AskTimeout, match="nobody owns it"):
             await slow.ask("more", timeout=1)
         store.away = False

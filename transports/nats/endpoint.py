@@ -25,6 +25,7 @@ from transports.nats.subjects import escape
 if TYPE_CHECKING:
     from transports.nats.client import Client
     from transports.nats.protocol import Message
+    from transports.nats.subscription import Listening
 
 log = logging.getLogger("transports")
 
@@ -59,11 +60,11 @@ class NatsEndpoint(Endpoint):
         """By the numbers of their connections."""
         self._served: tuple[trio.Nursery, Handle] | None = None
 
-    def open(self, client: Client, name: str, incarnation: int) -> None:
+    def open(self, client: Client, name: str, incarnation: int) -> Listening:
         """Hear at this node's subjects, as long as the client is there."""
         self._client = client
         self._here = self._subject(name, incarnation)
-        client.listen(f"{self._here}.>", self._received)
+        return client.listen(f"{self._here}.>", self._received)
 
     def _subject(self, name: str, incarnation: int) -> str:
         return f"{self._prefix}.{escape(name)}.{incarnation}"

@@ -76,11 +76,15 @@ class OutboxFull(NatsError):
 
 
 class NotConnected(NatsError):
-    """There is no connection now, and nothing was to wait for one. Attribute: `subject`."""
+    """There is no connection now, and nothing was to wait for one.
+
+    Attribute: `subject` ("": of no message).
+    """
 
     def __init__(self, subject: str) -> None:
         self.subject = subject
-        super().__init__(f"there is no connection for a message to {subject!r}")
+        what = f" for a message to {subject!r}" if subject else " with a server of NATS"
+        super().__init__(f"there is no connection{what}")
 
 
 class ClientClosed(NatsError, RuntimeError):

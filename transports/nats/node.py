@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import ssl
@@ -75,6 +76,8 @@ HINTS: Final[tuple[tuple[type[NatsError], str], ...]] = (
 """What to do when a node cannot enter, besides what went wrong."""
 ENTER_WITHIN: Final = 15.0
 """Seconds for an engine that is there to have a store: electing a leader takes about 6."""
+MOST_DENIED: Final = 100
+"""Permissions that are missing, of which each is said in the log once."""
 LEAVE_WITHIN: Final = 1.0
 """Seconds for the store to take this node's key away."""
 
@@ -165,6 +168,7 @@ class Nats(Node):
         self._secret = secret
         self._replicas = replicas
         self._ttl = ttl
+        self._denied: dict[str, None] = {}
         self._client_scope = trio.CancelScope()
         self._may_go = trio.Event()
         self._client_ended = trio.Event()
@@ -256,7 +260,14 @@ class Nats(Node):
                     endpoint = self._nats_endpoint
                     endpoint.introducer.nonce = env.nonce
                     endpoint.incarnations = self._presence.nodes
-                    endpoint.open(client, name, incarnation)
+                    listening = endpoint.open(client, name, incarnation)
+                    with contextlib.suppress(NotConnected, OutcomeUnknown):
+                        # (Else another server says it, in the log.)
+                        await client.flush()
+                    if listening.error is not None:
+                        # It would call others, and hear of no answer.
+                        await self._presence.leave()
+                        raise listening.error
                     # From now on as the node: a cancellation from outside reaches the body of
                     # `async with` first, which may still talk to others.
                     self._client_scope.shield = True
@@ -347,5 +358,9 @@ class Nats(Node):
                     self._presence.renew_now()
             case LameDuck(server):
                 log.info("NATS: %s is about to go, another server is looked for", server)
+            case Failed(PermissionsViolation() as error) if str(error) not in self._denied:
+                if len(self._denied) < MOST_DENIED:
+                    self._denied[str(error)] = None
+                    log.warning("NATS: %s", error)
             case Failed(error):
                 log.debug("NATS: %s", error)

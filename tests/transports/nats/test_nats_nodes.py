@@ -347,6 +347,10 @@ authorization {
         subscribe: ["trouper.eu.>", "_INBOX.>"] } }
     { user: other, password: secret, permissions: {
         publish: ["trouper.eu.service.>"], subscribe: ["_INBOX.>"] } }
+    { user: deaf, password: secret, permissions: {
+        publish: [">"], subscribe: ["_INBOX.>"] } }
+    { user: mute, password: secret, permissions: {
+        publish: { deny: ["trouper.eu.node.b.>"] } } }
   ]
 }
 """
@@ -389,6 +393,36 @@ async def test_a_node_does_with_the_permissions_that_the_page_gives_it() -> None
             await entered(wrong, "eu")
         with trio.fail_after(15), pytest.raises(CannotJoin, match="permission.*operations.md"):
             await entered(url, "us")
+
+
+async def test_a_node_that_may_not_hear_its_own_subjects_does_not_enter() -> None:
+    async with Server(config=PERMITTED) as server:
+        url = server.url.replace("//", "//node:secret@")
+        async with ActorSystem("b", transport=Nats(url, cluster="eu")) as b:
+            deaf = server.url.replace("//", "//deaf:secret@")
+            text = r"no permission for subscription to 'trouper\.eu\.node\.a\..*operations\.md"
+            with trio.fail_after(15), pytest.raises(CannotJoin, match=text):
+                await entered(deaf, "eu")
+            # Nobody goes on calling it.
+            await until(lambda: sorted(node_of(b).nodes) == ["b"], within=5)
+
+
+async def test_what_a_node_may_not_publish_is_said_in_its_log_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with Server(config=PERMITTED) as server:
+        url = server.url.replace("//", "//node:secret@")
+        mute = server.url.replace("//", "//mute:secret@")
+        # Its name comes first: it is the one that calls.
+        async with (
+            ActorSystem("b", transport=Nats(url, cluster="eu", limits=LIMITS)),
+            ActorSystem("a", transport=Nats(mute, cluster="eu", limits=LIMITS)),
+        ):
+            text = "NATS: no permission for publish to 'trouper.eu.node.b."
+            await until(lambda: text in caplog.text)
+            calls = caplog.text.count(".call'")
+            await trio.sleep(1.0)
+            assert caplog.text.count(".call'") == calls == 1
 
 
 def test_a_server_that_others_could_reach_needs_credentials_or_a_secret() -> None:
