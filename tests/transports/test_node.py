@@ -593,3 +593,10 @@ async def test_a_short_fault_long_ago_is_not_counted_when_nobody_answers(
             wires.heal("a", "b")
         await trio.sleep(20)
     assert "nobody has answered" not in caplog.text
+
+
+async def test_a_system_has_the_node_that_it_was_given() -> None:
+    node = Node(Wires().endpoint("a"))
+    async with ActorSystem("a", transport=node) as system:
+        assert system.transport is node
+    assert ActorSystem("b").transport is None

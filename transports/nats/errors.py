@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from actors import ActorError
@@ -222,12 +223,19 @@ class ServerNotFound(NatsError, FileNotFoundError):
 
 
 class CannotStart(NatsError, OSError):
-    """A nats-server did not come up. Attribute: `log` (the end of what it said)."""
+    """A nats-server did not come up. Attributes: `why`, `log` (the end of what it said)."""
 
     def __init__(self, why: str, log: str) -> None:
         self.why = why
         self.log = log
-        super().__init__(f"nats-server {why}\n{log}".rstrip())
+        said = last_words(log)
+        super().__init__(f"nats-server {why}: {said}" if said else f"nats-server {why}")
+
+
+def last_words(log: str) -> str:
+    """The last line of a server's log, without its number, time and level."""
+    lines = log.rstrip().splitlines()
+    return re.sub(r"^\[\d+\] [\d/]+ [\d:.]+ (\[[A-Z]+\] )?", "", lines[-1]) if lines else ""
 
 
 class ApiError(NatsError):
