@@ -39,7 +39,7 @@ def engine(port: int, store: Path | None, as_json: bool) -> None:
     machine reaches it. docs/operations.md says how to deploy a cluster.
 
     \b
-    trouper engine &
+    trouper engine                  (in a terminal of its own)
     trouper run --name shop --nats nats://127.0.0.1:4222 --cluster eu shop:main
     """
     run_main(_run, port, store, as_json)

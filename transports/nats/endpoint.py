@@ -19,6 +19,7 @@ from actors import ActorError
 from transports.connection import Frames
 from transports.endpoint import Endpoint, Handle
 from transports.introducing import Introducer
+from transports.nats.errors import NoResponders
 from transports.nats.streams import EngineStream
 from transports.nats.subjects import escape
 
@@ -99,6 +100,8 @@ class NatsEndpoint(Endpoint):
                 raise OSError(answer.data.decode("utf-8", "replace"))
         except BaseException as error:
             stream.break_("the call has failed")
+            if isinstance(error, NoResponders):
+                raise OSError("its process, or its connection with NATS, is gone") from error
             if isinstance(error, ActorError):
                 raise OSError(str(error)) from error
             raise

@@ -224,7 +224,7 @@ class Nats(Node):
         """Call who is there, from now on."""
         self._engine = connections
         self.start_soon(self._presence.run)
-        Gateway(self, self._client, self._exposed)
+        self._gateway = Gateway(self, self._client, self._exposed)
         for store in self._stores.values():
             self.start_soon(store.run)
 
@@ -290,7 +290,13 @@ class Nats(Node):
             try:
                 self.bucket = await self._open_bucket(client)
                 self._presence = Presence(
-                    self.bucket, system.name, system.env, self._ttl, self._came, self._went
+                    self.bucket,
+                    system.name,
+                    system.env,
+                    self._ttl,
+                    self._came,
+                    self._went,
+                    self._replaced,
                 )
                 incarnation = await self._presence.enter(self._incarnation)
             except (NoResponders, RequestTimeout, OutcomeUnknown, NotConnected) as error:
@@ -345,6 +351,10 @@ class Nats(Node):
 
     def _went(self, name: str) -> None:
         self._engine.call_no_more(Peer.by_name(name))
+
+    def _replaced(self) -> None:
+        """The other process of this name answers programs that are no nodes, and this one not."""
+        self._gateway.close()
 
     def _on_event(self, event: Event) -> None:
         match event:

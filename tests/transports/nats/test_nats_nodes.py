@@ -233,6 +233,36 @@ async def test_of_two_processes_with_one_name_the_later_is_the_node(
             assert await first.at("actor://same/actor").ask(Get()) == []
 
 
+async def test_of_two_processes_with_one_name_the_later_answers_other_programs(
+    nats_server: Server, unique: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    options: dict[str, Any] = {"cluster": unique, "ttl": 1.0, "exposed": ["service://actor"]}
+    async with (
+        ActorSystem("same", transport=Nats(nats_server.url, **options)) as first,
+        ActorSystem("same", transport=Nats(nats_server.url, **options)) as second,
+        Client(nats_server.url) as client,
+    ):
+        seen: list[list[float]] = [[], []]
+        for system, numbers in zip((first, second), seen, strict=True):
+            system.register("service://actor", system.spawn(Remote, numbers, name="actor"))
+        await until(lambda: "another process has taken this name" in caplog.text)
+        body = b'{"name": "kit.Do", "fields": {"what": "note", "number": 5}}'
+        for _ in range(20):
+            await client.request(f"trouper.{unique}.service.actor", body)
+    assert seen == [[], [5] * 20]
+
+
+async def test_of_a_node_whose_process_is_gone_it_is_said_that_it_is(
+    nats_server: Server, unique: str
+) -> None:
+    node = Nats(nats_server.url, cluster=unique)
+    async with ActorSystem("a", transport=node):
+        await node.bucket.put("node.ghost", b'{"incarnation": 5}')
+        await until(lambda: "ghost" in node.nodes)
+        with trio.fail_after(5), pytest.raises(OSError, match="its process, or its connection"):
+            await node.endpoint.connect("ghost")
+
+
 async def test_a_node_whose_key_has_ended_puts_it_there_again(unique: str) -> None:
     async with Server() as server:
         node = Nats(server.url, cluster=unique, ttl=1.0, limits=LIMITS)
