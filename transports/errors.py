@@ -74,7 +74,8 @@ class NoStore(ActorError):
         self.system = system
         super().__init__(
             f"the actor system {system!r} shares no store with other nodes, by which they would "
-            "agree who owns what: give its transport one, as in Node(..., store=...)"
+            "agree who owns what: give its transport one, as in Node(..., store=...), or use "
+            "Nats(...), which has the engine's"
         )
 
 

@@ -101,7 +101,7 @@ async def two(stack: AsyncExitStack) -> tuple[ActorSystem, ActorSystem]:
 
 async def test_without_a_store_it_says_what_brings_one() -> None:
     async with ActorSystem("alone") as system:
-        with pytest.raises(NoStore, match="store="):
+        with pytest.raises(NoStore, match=r"store=\.\.\.\), or use Nats\("):
             await system.start(Singleton, Tally, name="tally")
 
 
@@ -140,6 +140,21 @@ async def test_when_its_node_leaves_the_next_one_has_a_larger_fence(
     ]
     fences = [fence for _, _, fence in seen]
     assert fences[0] == fences[1] < fences[2] == fences[3]
+
+
+async def test_what_was_under_way_to_an_owner_that_is_lost_is_a_dead_letter_as_it_was_sent(
+    autojump_clock: trio.abc.Clock,
+) -> None:
+    world = World()
+    async with world.system("two", "one") as other, world.system("one", "two") as one:
+        await one.start(Singleton, Tally, name="tally")
+        there = await other.start(Singleton, Tally, name="tally")
+        assert await there.ask(Where()) == "one"
+        world.network.part("one", "two")
+        there.tell(Add(1))
+        with pytest.raises(ActorStopped, match="did not answer Where"):
+            await there.ask(Where())
+        assert [each.message for each in other.dead_letters.recent] == [Add(1), Where()]
 
 
 async def test_messages_wait_in_order_until_somebody_owns_it(
