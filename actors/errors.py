@@ -38,6 +38,7 @@ ActorError
     |-- DecodeError      (also ValueError) bytes from a peer are not what they should be
     |-- RemoteFailure    what an actor of another node raised, as text
     |-- CannotListen     (also OSError) a place is taken, or would be open to strangers
+    |   `-- CannotJoin   a node cannot enter its cluster, as the servers of NATS are
     |-- WindowFull       the peer has accepted too few messages to be sent another
     |-- WrongState       (also RuntimeError) a protocol was asked for what its state does not allow
     `-- NatsError        in `transports.nats.errors`: what goes wrong with NATS

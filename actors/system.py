@@ -324,6 +324,11 @@ class ActorSystem(Registry):
         """
         return await monitor(self._dispatcher, check_ref(ref, "watch"))
 
+    @property
+    def transport(self) -> Any:
+        """The `transports.Node` that was passed in, or None."""
+        return self._transport
+
     def at(self, address: str | Address) -> ActorRef:
         """The ref of an address. Never waits, and does not ask whether anybody is there.
 

@@ -17,7 +17,14 @@ from transports.cluster.singleton import Singleton
 from transports.cluster.store import Store
 from transports.encoding.round_trip import RoundTrip
 from transports.endpoint import Endpoint
-from transports.errors import CannotListen, DecodeError, NoStore, NotEncodable, RemoteFailure
+from transports.errors import (
+    CannotJoin,
+    CannotListen,
+    DecodeError,
+    NoStore,
+    NotEncodable,
+    RemoteFailure,
+)
 from transports.memory import MemoryNetwork
 from transports.nodes.limits import Limits
 from transports.nodes.node import Node
@@ -28,6 +35,7 @@ from transports.unix import Unix
 install_round_tripper(RoundTrip)
 
 __all__ = [
+    "CannotJoin",
     "CannotListen",
     "DecodeError",
     "Endpoint",

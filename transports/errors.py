@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from actors import ActorError
 
 
@@ -72,7 +74,8 @@ class NoStore(ActorError):
         self.system = system
         super().__init__(
             f"the actor system {system!r} shares no store with other nodes, by which they would "
-            "agree who owns what: give its transport one, as in Node(..., store=...)"
+            "agree who owns what: give its transport one, as in Node(..., store=...), or use "
+            "Nats(...), which has the engine's"
         )
 
 
@@ -97,4 +100,15 @@ class CannotListen(ActorError, OSError):
     def __init__(self, where: str, why: str, *, calls: bool = False) -> None:
         self.where = where
         self.why = why
-        super().__init__(f"cannot {'call' if calls else 'listen at'} {where}: {why}")
+        super().__init__(f"cannot {'call' if calls else self._verb} {where}: {why}")
+
+    _verb: ClassVar[str] = "listen at"
+
+
+class CannotJoin(CannotListen):
+    """A node cannot enter its cluster, as the servers over which that meets are.
+
+    Attributes: `where` ("cluster NAME", or the place of a server), `why`.
+    """
+
+    _verb = "join"

@@ -85,7 +85,8 @@ def _numbers(report: Report) -> Table:
 def _where(options: Options) -> str:
     if not options.workers:
         return f"with {options.indexers} indexers"
-    return f"with {options.indexers} indexers in each of {options.workers} worker processes"
+    over = " over NATS" if options.engine else ""
+    return f"with {options.indexers} indexers in each of {options.workers} worker processes{over}"
 
 
 def _again(options: Options) -> str:

@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,7 +34,9 @@ def test_nodes_meet_over_an_engine_and_all_of_it_ends_in_good_order(shell: Shell
     url, server = engine(shell)
     (shell_engine,) = shell.running
     for name in ("one", "two"):
-        shell.node("--name", name, "--nats", url, "--cluster", "trial", "app")
+        node = shell.start("run", "--name", name, "--nats", url, "--cluster", "trial", "app")
+        assert node.stderr is not None
+        assert node.stderr.readline() == f"ready: actor://{name} in cluster trial\n"
     done = shell.command("wait", "--node", "one", "--peer", "two", "--timeout", "20")
     assert done.returncode == 0, done.stderr
     done = shell.command("ask", "--node", "one", "actor://two/counter", "Get")
@@ -100,8 +103,21 @@ def test_a_port_that_is_taken_is_said(shell: Shell) -> None:
     url, _ = engine(shell)
     done = shell.trouper("engine", "--port", url.rpartition(":")[2])
     assert done.returncode == ExitCode.TAKEN
-    assert "address already in use" in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    port = url.rpartition(":")[2]
+    assert done.stderr == (
+        f"Error: nats-server ended with 1: Error listening on port: 127.0.0.1:{port}, "
+        f'"listen tcp 127.0.0.1:{port}: bind: address already in use"; is one running already? '
+        "--port takes another one, and 0 a free one\n"
+    )
+
+
+def test_a_store_that_cannot_be_made_is_said_in_one_line(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = shell.trouper("engine", "--port", "0", "--store", str(tmp_path / "file" / "store"))
+    assert done.returncode == ExitCode.TAKEN
+    assert re.fullmatch(
+        r"Error: nats-server ended with 1: Can't start JetStream: .*not a directory\n", done.stderr
+    )
 
 
 REFUSED = (
@@ -136,5 +152,5 @@ def test_options_without_a_sense_are_refused(shell: Shell) -> None:
 def test_no_engine_is_one_clear_line(shell: Shell) -> None:
     done = shell.trouper("run", "--nats", "nats://127.0.0.1:1", "--cluster", "c", "app")
     assert done.returncode == ExitCode.TAKEN
-    assert "no server could be reached: 127.0.0.1:1" in done.stderr
+    assert "cannot join cluster c: no server could be reached: 127.0.0.1:1" in done.stderr
     assert len(done.stderr.splitlines()) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
@@ -100,7 +101,7 @@ async def two(stack: AsyncExitStack) -> tuple[ActorSystem, ActorSystem]:
 
 async def test_without_a_store_it_says_what_brings_one() -> None:
     async with ActorSystem("alone") as system:
-        with pytest.raises(NoStore, match="store="):
+        with pytest.raises(NoStore, match=r"store=\.\.\.\), or use Nats\("):
             await system.start(Singleton, Tally, name="tally")
 
 
@@ -139,6 +140,21 @@ async def test_when_its_node_leaves_the_next_one_has_a_larger_fence(
     ]
     fences = [fence for _, _, fence in seen]
     assert fences[0] == fences[1] < fences[2] == fences[3]
+
+
+async def test_what_was_under_way_to_an_owner_that_is_lost_is_a_dead_letter_as_it_was_sent(
+    autojump_clock: trio.abc.Clock,
+) -> None:
+    world = World()
+    async with world.system("two", "one") as other, world.system("one", "two") as one:
+        await one.start(Singleton, Tally, name="tally")
+        there = await other.start(Singleton, Tally, name="tally")
+        assert await there.ask(Where()) == "one"
+        world.network.part("one", "two")
+        there.tell(Add(1))
+        with pytest.raises(ActorStopped, match="did not answer Where"):
+            await there.ask(Where())
+        assert [each.message for each in other.dead_letters.recent] == [Add(1), Where()]
 
 
 async def test_messages_wait_in_order_until_somebody_owns_it(
@@ -229,8 +245,23 @@ class Silent(MemoryStore):
         await super()._look()
 
 
+async def test_a_node_that_owns_nothing_does_not_warn_that_its_lease_is_over(
+    autojump_clock: trio.abc.Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = World()
+    store = world.store = Silent()
+    async with world.system("one"):
+        await trio.sleep(0.5)
+        with caplog.at_level(logging.DEBUG, "transports.cluster"):
+            store.away = True
+            await trio.sleep(3 * LEASE.ttl)
+            store.away = False
+    said = [each.levelno for each in caplog.records if "its lease is over" in each.message]
+    assert said == [logging.DEBUG]
+
+
 async def test_without_its_store_a_node_stops_it_before_its_time_is_over(
-    autojump_clock: trio.abc.Clock,
+    autojump_clock: trio.abc.Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     world, begun = World(), []  # type: ignore[var-annotated]
     store = world.store = Silent()
@@ -244,6 +275,7 @@ async def test_without_its_store_a_node_stops_it_before_its_time_is_over(
             await trio.sleep(0.01)
         # Its last renewal was sent before.
         assert trio.current_time() - away <= LEASE.ttl - LEASE.margin + 0.02
+        assert "one: its lease is over: it stops all that it owns" in caplog.text
         with pytest.raises(AskTimeout, match="nobody owns it"):
             await slow.ask("more", timeout=1)
         store.away = False

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from examples.code_index.command import index_folder
 from examples.code_index.facts import Snapshot
 from examples.code_index.options import Options
-from examples.code_index.report import Report
+from examples.code_index.report import Report, print_report
 from examples.code_index.verify import index_by_loop
 from transports import Limits
 
@@ -94,6 +95,9 @@ async def test_killed_processes_do_not_change_the_index(tree: str, seed: int) ->
 
 async def test_over_nats_it_is_the_same_while_processes_are_killed(tree: str) -> None:
     report, snapshot = await index(tree, workers=2, kill=40, seed=1, engine="nats", limits=FAST)
+    console = Console(record=True, width=200)
+    print_report(console, report)
+    assert "in each of 2 worker processes over NATS" in console.export_text()
     assert snapshot == index_by_loop(tree)
     assert report.redelivered > 0
 

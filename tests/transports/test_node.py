@@ -579,3 +579,24 @@ async def test_those_who_wait_for_one_actor_to_stop_are_one_waiter_there(
             there.stop()
         assert stopped == 50
         assert outgoing.stops.by_number == {}
+
+
+async def test_a_short_fault_long_ago_is_not_counted_when_nobody_answers(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    wires = Wires()
+    async with cluster("a", "b", wires=wires, limits=Limits(lost_after=5.0)):
+        for _ in range(3):
+            await trio.sleep(20)
+            await wires.part("a", "b")
+            await trio.sleep(3)
+            wires.heal("a", "b")
+        await trio.sleep(20)
+    assert "nobody has answered" not in caplog.text
+
+
+async def test_a_system_has_the_node_that_it_was_given() -> None:
+    node = Node(Wires().endpoint("a"))
+    async with ActorSystem("a", transport=node) as system:
+        assert system.transport is node
+    assert ActorSystem("b").transport is None

@@ -8,14 +8,14 @@ import click
 import msgspec
 import trio
 
-from actors import ActorError
 from actors import run as run_main
 from transports.cli.exit_codes import ExitCode, Failed
 from transports.cli.signals import stop_signals
 from transports.nats.engine import Server
-from transports.nats.errors import ServerNotFound
+from transports.nats.errors import CannotStart, ServerNotFound, last_words
 
 PORT = 4222
+ANOTHER = "--port takes another one, and 0 a free one"
 
 
 @click.command()
@@ -39,7 +39,7 @@ def engine(port: int, store: Path | None, as_json: bool) -> None:
     machine reaches it. docs/operations.md says how to deploy a cluster.
 
     \b
-    trouper engine &
+    trouper engine                  (in a terminal of its own)
     trouper run --name shop --nats nats://127.0.0.1:4222 --cluster eu shop:main
     """
     run_main(_run, port, store, as_json)
@@ -53,8 +53,10 @@ async def _run(port: int, store: Path | None, as_json: bool) -> None:
             await server.start()
         except ServerNotFound as error:
             raise Failed(str(error), ExitCode.USAGE) from error
-        except ActorError as error:
-            raise Failed(str(error), ExitCode.TAKEN) from error
+        except CannotStart as error:
+            taken = "address already in use" in str(error)
+            hint = f"; is one running already? {ANOTHER}" if taken else ""
+            raise Failed(f"{error}{hint}", ExitCode.TAKEN) from error
         try:
             line = f"ready: {server.url}"
             if as_json:
@@ -63,7 +65,7 @@ async def _run(port: int, store: Path | None, as_json: bool) -> None:
             click.echo(line, err=True)
             while server.is_running:  # noqa: ASYNC110 # only the system knows of its end
                 await trio.sleep(0.2)
-            raise Failed(f"the server has ended: {server.log[-500:]}", ExitCode.FAILED)
+            raise Failed(f"the server has ended: {last_words(server.log)}", ExitCode.FAILED)
         finally:
             with trio.CancelScope(shield=True):
                 await server.stop()

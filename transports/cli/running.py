@@ -159,9 +159,11 @@ class _Run:
         self._is_ready = True
         control.set_ready()
         address = address_of(system)
+        cluster = self._options.cluster
         line = f"ready: actor://{system.name}" + (f" at {address}" if address else "")
+        line += f" in cluster {cluster}" if cluster else ""
         if self._options.as_json:
-            ready = {"ready": f"actor://{system.name}", "address": address}
+            ready = {"ready": f"actor://{system.name}", "address": address, "cluster": cluster}
             line = msgspec.json.encode({**ready, "control": str(control.place.path)}).decode()
         click.echo(line, err=True)
 

@@ -209,7 +209,9 @@ class Membership:
         said.set()
 
     def _stop_all(self) -> None:
-        log.warning("%s: its session is lost: it stops all that it owns", self.node)
+        owns = any(region.tenures or region.is_stopping for region in self.regions.values())
+        level = logging.WARNING if owns else logging.DEBUG
+        log.log(level, "%s: its lease is over: it stops all that it owns", self.node)
         for region in self.regions.values():
             region.session_lost()
 

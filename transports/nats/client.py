@@ -377,7 +377,7 @@ class Client:
             NotConnected: there is no connection.
         """
         if self._connection is None:
-            raise NotConnected("$SYS")
+            raise NotConnected("")
         return self._connection.handshake.info
 
     async def wait_connected(self) -> None:

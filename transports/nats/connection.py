@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import ssl
 from collections import deque
@@ -301,6 +300,8 @@ def text(error: BaseException) -> str:
     cause = error.__cause__
     if isinstance(cause, BaseExceptionGroup):
         cause = cause.exceptions[0]
-    with contextlib.suppress(AttributeError):
-        return str(cause.strerror or cause)  # type: ignore[union-attr]
+    if isinstance(cause, OSError):
+        # What trio says of one address names that again.
+        known = type(cause).__module__ == "builtins" and cause.errno
+        return os.strerror(cause.errno or 0) if known else str(cause.strerror or cause)
     return str(error) or str(cause or type(error).__name__)

@@ -192,7 +192,8 @@ class Store:
                 except NatsError as error:
                     # The engine is away; or somebody has deleted the stream.
                     self._made = self._has_consumer = False
-                    log.debug("%s: no messages: %s", self.address, error)
+                    level = logging.WARNING if attempt == 3 else logging.DEBUG
+                    log.log(level, "%s: no messages yet: %s", self.address, error)
                     attempt += 1
                     chance = self.node.system.env.random("durable", self.name, "fetch", attempt)
                     wait = min(RETRY_AT_MOST, 0.05 * 2.0 ** min(attempt, 10))

@@ -19,12 +19,14 @@ from actors import ActorError
 from transports.connection import Frames
 from transports.endpoint import Endpoint, Handle
 from transports.introducing import Introducer
+from transports.nats.errors import NoResponders
 from transports.nats.streams import EngineStream
 from transports.nats.subjects import escape
 
 if TYPE_CHECKING:
     from transports.nats.client import Client
     from transports.nats.protocol import Message
+    from transports.nats.subscription import Listening
 
 log = logging.getLogger("transports")
 
@@ -59,11 +61,11 @@ class NatsEndpoint(Endpoint):
         """By the numbers of their connections."""
         self._served: tuple[trio.Nursery, Handle] | None = None
 
-    def open(self, client: Client, name: str, incarnation: int) -> None:
+    def open(self, client: Client, name: str, incarnation: int) -> Listening:
         """Hear at this node's subjects, as long as the client is there."""
         self._client = client
         self._here = self._subject(name, incarnation)
-        client.listen(f"{self._here}.>", self._received)
+        return client.listen(f"{self._here}.>", self._received)
 
     def _subject(self, name: str, incarnation: int) -> str:
         return f"{self._prefix}.{escape(name)}.{incarnation}"
@@ -98,6 +100,8 @@ class NatsEndpoint(Endpoint):
                 raise OSError(answer.data.decode("utf-8", "replace"))
         except BaseException as error:
             stream.break_("the call has failed")
+            if isinstance(error, NoResponders):
+                raise OSError("its process, or its connection with NATS, is gone") from error
             if isinstance(error, ActorError):
                 raise OSError(str(error)) from error
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from actors import ActorError
@@ -76,11 +77,15 @@ class OutboxFull(NatsError):
 
 
 class NotConnected(NatsError):
-    """There is no connection now, and nothing was to wait for one. Attribute: `subject`."""
+    """There is no connection now, and nothing was to wait for one.
+
+    Attribute: `subject` ("": of no message).
+    """
 
     def __init__(self, subject: str) -> None:
         self.subject = subject
-        super().__init__(f"there is no connection for a message to {subject!r}")
+        what = f" for a message to {subject!r}" if subject else " with a server of NATS"
+        super().__init__(f"there is no connection{what}")
 
 
 class ClientClosed(NatsError, RuntimeError):
@@ -218,12 +223,19 @@ class ServerNotFound(NatsError, FileNotFoundError):
 
 
 class CannotStart(NatsError, OSError):
-    """A nats-server did not come up. Attribute: `log` (the end of what it said)."""
+    """A nats-server did not come up. Attributes: `why`, `log` (the end of what it said)."""
 
     def __init__(self, why: str, log: str) -> None:
         self.why = why
         self.log = log
-        super().__init__(f"nats-server {why}\n{log}".rstrip())
+        said = last_words(log)
+        super().__init__(f"nats-server {why}: {said}" if said else f"nats-server {why}")
+
+
+def last_words(log: str) -> str:
+    """The last line of a server's log, without its number, time and level."""
+    lines = log.rstrip().splitlines()
+    return re.sub(r"^\[\d+\] [\d/]+ [\d:.]+ (\[[A-Z]+\] )?", "", lines[-1]) if lines else ""
 
 
 class ApiError(NatsError):

@@ -119,9 +119,16 @@ class Gateway:
         self._form = JsonForm(self._system.at)
         self._answering = 0
         self._head = f"trouper.{node.cluster}."
-        for address in exposed:
-            for subject in subjects_of(node.cluster, address):
-                client.listen(subject, self._received, queue=GROUP)
+        self._listening = [
+            client.listen(subject, self._received, queue=GROUP)
+            for address in exposed
+            for subject in subjects_of(node.cluster, address)
+        ]
+
+    def close(self) -> None:
+        """Hear nothing more; what is being answered still is."""
+        for listening in self._listening:
+            listening.unsubscribe()
 
     def _received(self, message: Message) -> None:
         if message.reply:

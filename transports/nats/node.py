@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import ssl
@@ -11,19 +12,23 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from actors import ActorError
+from actors.timers import check_seconds
 from transports.cluster.session import Lease
 from transports.endpoint import Peer
-from transports.errors import CannotListen
+from transports.errors import CannotJoin
 from transports.nats.client import Client
 from transports.nats.credentials import Credentials
 from transports.nats.durable import ANOTHER_CONFIG, Store, check_durable
 from transports.nats.endpoint import NatsEndpoint
 from transports.nats.errors import (
     ApiError,
+    AuthorizationViolation,
+    CannotConnect,
     NatsError,
     NoResponders,
     NotConnected,
     OutcomeUnknown,
+    PermissionsViolation,
     RequestTimeout,
 )
 from transports.nats.events import Connected, Disconnected, Event, Failed, LameDuck, Settings
@@ -50,12 +55,31 @@ MARKERS: Final = 60.0
 """Seconds for which the store remembers that a key has ended."""
 UNSAFE: Final = (
     "whoever reaches that server could talk to every actor: give credentials=..., tls=..., or all "
-    "nodes a secret=...; without, only servers on loopback are used (127.0.0.1, ::1, localhost)"
+    "nodes a secret=... (`trouper run`: --credentials, --tls-..., --secret-file); without, only "
+    "servers on loopback are used (127.0.0.1, ::1, localhost)"
 )
+HINTS: Final[tuple[tuple[type[NatsError], str], ...]] = (
+    (
+        CannotConnect,
+        "; is a nats-server running there? For a first try `trouper engine` starts one",
+    ),
+    (
+        AuthorizationViolation,
+        "; the credentials are wrong, have expired, or are missing: credentials=..., or a user and "
+        "a password in the server's URL (`trouper run`: --credentials)",
+    ),
+    (
+        PermissionsViolation,
+        "; docs/operations.md says which permissions a node needs",
+    ),
+)
+"""What to do when a node cannot enter, besides what went wrong."""
 ENTER_WITHIN: Final = 15.0
 """Seconds for an engine that is there to have a store: electing a leader takes about 6."""
 ATTEMPT: Final = 1.0
 """Seconds for an answer of the store meanwhile: what comes before there is a leader gets none."""
+MOST_DENIED: Final = 100
+"""Permissions that are missing, of which each is said in the log once."""
 LEAVE_WITHIN: Final = 1.0
 """Seconds for the store to take this node's key away."""
 
@@ -79,9 +103,9 @@ class Nats(Node):
     as Node's.
 
     Raises:
-        CannotListen: neither credentials nor TLS nor secret, and a server is not on loopback.
-        ValueError: the cluster's name is none, the secret is too short, a server's URL is none, ttl
-            is below 1.
+        CannotJoin: neither credentials nor TLS nor secret, and a server is not on loopback.
+        ValueError, TypeError: the cluster's name is none, the secret is too short, a server's URL
+            is none, ttl is below 1, replicas are not 1 to 5, or an argument is of another type.
     """
 
     def __init__(
@@ -104,13 +128,20 @@ class Nats(Node):
         spawnable: Iterable[Recipe] | Mapping[str, Recipe] = (),
     ) -> None:
         self._servers = [servers] if isinstance(servers, str) else list(servers)
-        if type(replicas) is not int or replicas < 1:
-            raise ValueError(f"replicas is an int from 1 up, and 5 at most: {replicas!r}")
+        if type(replicas) is not int or not 1 <= replicas <= 5:
+            raise ValueError(f"replicas is an int from 1 to 5: {replicas!r}")
         if not self._servers:
             raise ValueError("servers: the URL of one at least")
-        if not ttl >= 1:
+        if check_seconds(ttl, "ttl") < 1:
             raise ValueError(f"ttl is at least 1 s, which is the store's least: {ttl!r}")
-        if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", cluster):
+        if credentials is not None and not callable(getattr(credentials, "fields", None)):
+            raise TypeError(
+                "credentials is CredentialsFile(PATH), UserPassword(...), Token(...) or NKey(...), "
+                f"not a {type(credentials).__name__}"
+            )
+        if tls is not None and not isinstance(tls, ssl.SSLContext):
+            raise TypeError(f"tls is an ssl.SSLContext, not {tls!r}")
+        if type(cluster) is not str or not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", cluster):
             raise ValueError(
                 f"a cluster's name is letters, digits, - and _, 64 at most: {cluster!r}"
             )
@@ -121,7 +152,7 @@ class Nats(Node):
         if secret is None and credentials is None and tls is None:
             for place in places:
                 if place.credentials is None and not place.tls and is_loopback(place.host) is False:
-                    raise CannotListen(str(place), UNSAFE)
+                    raise CannotJoin(f"cluster {cluster} over {place}", UNSAFE)
         self._nats_endpoint = NatsEndpoint(cluster, secret)
         super().__init__(
             self._nats_endpoint,
@@ -139,6 +170,7 @@ class Nats(Node):
         self._secret = secret
         self._replicas = replicas
         self._ttl = ttl
+        self._denied: dict[str, None] = {}
         self._client_scope = trio.CancelScope()
         self._may_go = trio.Event()
         self._client_ended = trio.Event()
@@ -157,12 +189,13 @@ class Nats(Node):
         """The system has been entered: connect with the engine, then as every node.
 
         Raises:
-            CannotListen: the engine cannot be reached, is too old, or refuses this node.
+            CannotJoin: the engine cannot be reached, is too old, or refuses this node.
         """
         try:
             await system._nursery.start(self._with_client, system)
-        except NatsError as error:  # (a CannotListen is none)
-            raise CannotListen(f"cluster {self.cluster}", str(error)) from error
+        except NatsError as error:  # (a CannotJoin is none)
+            hint = next((hint for cls, hint in HINTS if isinstance(error, cls)), "")
+            raise CannotJoin(f"cluster {self.cluster}", f"{error}{hint}") from error
         try:
             self._keep_queues(system)
             await super().attach(system)
@@ -193,7 +226,7 @@ class Nats(Node):
         """Call who is there, from now on; those that are there already are known afterwards."""
         self._engine = connections
         self.start_soon(self._presence.run)
-        Gateway(self, self._client, self._exposed)
+        self._gateway = Gateway(self, self._client, self._exposed)
         for store in self._stores.values():
             self.start_soon(store.run)
         with trio.move_on_after(ENTER_WITHIN):
@@ -222,16 +255,23 @@ class Nats(Node):
             with self._client_scope:
                 async with client:
                     if not client.server_info.jetstream:
-                        raise CannotListen(
-                            client.server,
-                            "its nodes meet in a bucket, and this server has no JetStream: "
-                            "switch it on (nats-server --jetstream)",
+                        raise CannotJoin(
+                            f"cluster {self.cluster}",
+                            f"{client.server}: its nodes meet in a bucket, and this server has no "
+                            "JetStream: switch it on (nats-server --jetstream)",
                         )
                     self._incarnation = incarnation = await self._enter(client, system)
                     endpoint = self._nats_endpoint
                     endpoint.introducer.nonce = env.nonce
                     endpoint.incarnations = self._presence.nodes
-                    endpoint.open(client, name, incarnation)
+                    listening = endpoint.open(client, name, incarnation)
+                    with contextlib.suppress(NotConnected, OutcomeUnknown):
+                        # (Else another server says it, in the log.)
+                        await client.flush()
+                    if listening.error is not None:
+                        # It would call others, and hear of no answer.
+                        await self._presence.leave()
+                        raise listening.error
                     # From now on as the node: a cancellation from outside reaches the body of
                     # `async with` first, which may still talk to others.
                     self._client_scope.shield = True
@@ -254,7 +294,13 @@ class Nats(Node):
             try:
                 self.bucket = await self._open_bucket(client)
                 self._presence = Presence(
-                    self.bucket, system.name, system.env, self._ttl, self._came, self._went
+                    self.bucket,
+                    system.name,
+                    system.env,
+                    self._ttl,
+                    self._came,
+                    self._went,
+                    self._replaced,
                 )
                 incarnation = await self._presence.enter(self._incarnation)
             except (NoResponders, RequestTimeout, OutcomeUnknown, NotConnected) as error:
@@ -270,7 +316,7 @@ class Nats(Node):
         """The bucket that is there, as whoever has made it wanted it; or else a new one.
 
         Raises:
-            CannotListen: the one that is there is of no use for nodes.
+            CannotJoin: the one that is there is of no use for nodes.
             NatsError: the store cannot be reached, or refuses.
         """
         bucket = KeyValue(client, self.bucket_name)
@@ -289,10 +335,10 @@ class Nats(Node):
             return bucket
         config = (await bucket.info()).config
         if not config.get("allow_msg_ttl") or not config.get("subject_delete_marker_ttl"):
-            raise CannotListen(
-                client.server,
-                f"the bucket {self.bucket_name} lets no keys end by themselves: delete it, and a "
-                "node makes another one",
+            raise CannotJoin(
+                f"cluster {self.cluster}",
+                f"{client.server}: the bucket {self.bucket_name} lets no keys end by themselves: "
+                "delete it, and a node makes another one",
             )
         return bucket
 
@@ -316,6 +362,10 @@ class Nats(Node):
     def _went(self, name: str) -> None:
         self._engine.call_no_more(Peer.by_name(name))
 
+    def _replaced(self) -> None:
+        """The other process of this name answers programs that are no nodes, and this one not."""
+        self._gateway.close()
+
     def _on_event(self, event: Event) -> None:
         match event:
             case Disconnected(server, why):
@@ -328,5 +378,9 @@ class Nats(Node):
                     self._presence.renew_now()
             case LameDuck(server):
                 log.info("NATS: %s is about to go, another server is looked for", server)
+            case Failed(PermissionsViolation() as error) if str(error) not in self._denied:
+                if len(self._denied) < MOST_DENIED:
+                    self._denied[str(error)] = None
+                    log.warning("NATS: %s", error)
             case Failed(error):
                 log.debug("NATS: %s", error)

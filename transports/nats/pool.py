@@ -42,6 +42,8 @@ def parse_url(url: str, *, discovered: bool = False) -> Place:
     """
     if type(url) is not str:
         raise ValueError(f"a server is a URL such as nats://host:4222, not {url!r}")
+    if "," in url:
+        raise ValueError("a server is one URL such as nats://host:4222: give several one by one")
     try:
         parts = urlsplit(url if "://" in url else f"nats://{url}")
         host, port = parts.hostname, parts.port

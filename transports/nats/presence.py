@@ -41,7 +41,8 @@ class Presence:
 
     incarnation: None: larger than that of any process before, which the store may know better than
     the machine's clock. ttl: seconds after which a key ends. came, went: are told of each other
-    node; went also when another process takes its place, before came.
+    node; went also when another process takes its place, before came. replaced: is called when
+    another process has taken this node's name.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Presence:
         ttl: float,
         came: Callable[[str], object],
         went: Callable[[str], object],
+        replaced: Callable[[], object],
     ) -> None:
         self.nodes: dict[str, int] = {}
         """The incarnation of each node, this one's included."""
@@ -64,6 +66,7 @@ class Presence:
         self._ttl = ttl
         self._came = came
         self._went = went
+        self._replaced = replaced
         self._revision = 0
         self._now = trio.Event()
         self._incarnation = 0
@@ -129,6 +132,7 @@ class Presence:
                     self._name,
                 )
                 self._revision = 0
+                self._replaced()
                 return False
             self._revision = await self._bucket.put(self._key, self._value(), ttl=self._ttl)
         return True

@@ -85,6 +85,7 @@ class Connections:
             if node.leaving and (link is None or not link.says_goodbye):
                 return
             if link is not None and (link.is_busy() or link.fenced):
+                self._silent_since.pop(peer, None)
                 await changed.wait()
                 attempt = 0 if link.is_up() else attempt
                 continue

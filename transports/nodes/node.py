@@ -88,6 +88,10 @@ class Node:
     ) -> None:
         if incarnation is not None and (type(incarnation) is not int or incarnation < 1):
             raise ValueError(f"incarnation is an int from 1 up: {incarnation!r}")
+        if limits is not None and not isinstance(limits, Limits):
+            raise TypeError(f"limits is Limits(...), not {limits!r}")
+        if lease is not None and not isinstance(lease, Lease):
+            raise TypeError(f"lease is Lease(...), not {lease!r}")
         self.endpoint = endpoint
         self._peers = tuple(
             peer if isinstance(peer, Peer) else Peer.by_name(peer) for peer in peers

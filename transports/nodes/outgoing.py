@@ -346,7 +346,9 @@ class Outgoing:
             if sent.ask is not None and not sent.written:
                 counters.rejected += 1
             else:
-                letters.add(sent.ref, sent.message, DeadLetterReason.PEER_LOST)
+                # As who asked knows it: what went there may have been wrapped.
+                message = sent.message if sent.ask is None else sent.ask.message
+                letters.add(sent.ref, message, DeadLetterReason.PEER_LOST)
         self.asks.lost(down, {sent.ask: None for sent in left if not sent.written})
         self.stops.lost()
         self.spawns.lost(down)

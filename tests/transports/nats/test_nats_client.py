@@ -558,3 +558,8 @@ def test_inboxes_of_two_clients_differ() -> None:
     clients = [Client() for _ in range(3)]
     inboxes = [client.new_inbox() for client in itertools.chain(clients, clients)]
     assert len({*inboxes}) == len(inboxes)
+
+
+def test_no_connection_is_said_without_a_subject_where_no_message_is_meant() -> None:
+    with pytest.raises(NotConnected, match="^there is no connection with a server of NATS$"):
+        _ = Client().server_info

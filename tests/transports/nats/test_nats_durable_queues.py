@@ -237,6 +237,19 @@ async def test_while_the_server_is_away_messages_wait_and_are_stored_once(unique
     accounted(a)
 
 
+async def test_a_consumer_that_gets_nothing_says_why_once(
+    unique: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Server() as server, system("a", server, unique) as a:
+        a.consume(QUEUE, a.spawn(Worker, []))
+        await a.at(QUEUE).ask(Job(1))
+        server.kill()
+        await until(lambda: "queue://jobs: no messages yet: " in caplog.text)
+        await trio.sleep(0.5)
+        assert caplog.text.count("no messages yet") == 1
+        await server.start()
+
+
 async def test_pressure_reaches_the_sender_while_the_server_is_away(unique: str) -> None:
     async with Server() as server, system("a", server, unique) as a:
         await a.at(QUEUE).ask(Job(0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from actors import (
     Terminated,
 )
 from tests.transports.kit import Do, Get, Remote
-from transports import CannotListen, Lease, Limits, Singleton
+from transports import CannotJoin, Lease, Limits, Singleton
 from transports.nats import Client, KeyValue, Nats
 from transports.nats.engine import Cluster, Server
 from transports.nats.kv_types import Entry
@@ -258,6 +259,36 @@ async def test_of_two_processes_with_one_name_the_later_is_the_node(
             assert await first.at("actor://same/actor").ask(Get()) == []
 
 
+async def test_of_two_processes_with_one_name_the_later_answers_other_programs(
+    nats_server: Server, unique: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    options: dict[str, Any] = {"cluster": unique, "ttl": 1.0, "exposed": ["service://actor"]}
+    async with (
+        ActorSystem("same", transport=Nats(nats_server.url, **options)) as first,
+        ActorSystem("same", transport=Nats(nats_server.url, **options)) as second,
+        Client(nats_server.url) as client,
+    ):
+        seen: list[list[float]] = [[], []]
+        for system, numbers in zip((first, second), seen, strict=True):
+            system.register("service://actor", system.spawn(Remote, numbers, name="actor"))
+        await until(lambda: "another process has taken this name" in caplog.text)
+        body = b'{"name": "kit.Do", "fields": {"what": "note", "number": 5}}'
+        for _ in range(20):
+            await client.request(f"trouper.{unique}.service.actor", body)
+    assert seen == [[], [5] * 20]
+
+
+async def test_of_a_node_whose_process_is_gone_it_is_said_that_it_is(
+    nats_server: Server, unique: str
+) -> None:
+    node = Nats(nats_server.url, cluster=unique)
+    async with ActorSystem("a", transport=node):
+        await node.bucket.put("node.ghost", b'{"incarnation": 5}')
+        await until(lambda: "ghost" in node.nodes)
+        with trio.fail_after(5), pytest.raises(OSError, match="its process, or its connection"):
+            await node.endpoint.connect("ghost")
+
+
 async def test_a_node_whose_key_has_ended_puts_it_there_again(unique: str) -> None:
     async with Server() as server:
         node = Nats(server.url, cluster=unique, ttl=1.0, limits=LIMITS)
@@ -287,7 +318,7 @@ async def test_a_bucket_whose_keys_do_not_end_is_refused(nats_server: Server, un
     node = Nats(nats_server.url, cluster=unique)
     async with Client(nats_server.url) as client:
         await KeyValue.create_bucket(client, node.bucket_name)
-    with pytest.raises(CannotListen, match="lets no keys end by themselves"):
+    with pytest.raises(CannotJoin, match="lets no keys end by themselves"):
         async with ActorSystem("a", transport=node):
             pass
 
@@ -372,6 +403,10 @@ authorization {
         subscribe: ["trouper.eu.>", "_INBOX.>"] } }
     { user: other, password: secret, permissions: {
         publish: ["trouper.eu.service.>"], subscribe: ["_INBOX.>"] } }
+    { user: deaf, password: secret, permissions: {
+        publish: [">"], subscribe: ["_INBOX.>"] } }
+    { user: mute, password: secret, permissions: {
+        publish: { deny: ["trouper.eu.node.b.>"] } } }
   ]
 }
 """
@@ -410,15 +445,45 @@ async def test_a_node_does_with_the_permissions_that_the_page_gives_it() -> None
                     answer = await other.request("trouper.eu.service.actor", body)
                     assert answer.data == b'{"reply":0.0}', answer.data
         wrong = server.url.replace("//", "//node:wrong@")
-        with trio.fail_after(15), pytest.raises(CannotListen, match="Authorization"):
+        with trio.fail_after(15), pytest.raises(CannotJoin, match="Violation; the cred"):
             await entered(wrong, "eu")
-        with trio.fail_after(15), pytest.raises(CannotListen, match="no permission"):
+        with trio.fail_after(15), pytest.raises(CannotJoin, match="permission.*operations.md"):
             await entered(url, "us")
+
+
+async def test_a_node_that_may_not_hear_its_own_subjects_does_not_enter() -> None:
+    async with Server(config=PERMITTED) as server:
+        url = server.url.replace("//", "//node:secret@")
+        async with ActorSystem("b", transport=Nats(url, cluster="eu")) as b:
+            deaf = server.url.replace("//", "//deaf:secret@")
+            text = r"no permission for subscription to 'trouper\.eu\.node\.a\..*operations\.md"
+            with trio.fail_after(15), pytest.raises(CannotJoin, match=text):
+                await entered(deaf, "eu")
+            # Nobody goes on calling it.
+            await until(lambda: sorted(node_of(b).nodes) == ["b"], within=5)
+
+
+async def test_what_a_node_may_not_publish_is_said_in_its_log_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with Server(config=PERMITTED) as server:
+        url = server.url.replace("//", "//node:secret@")
+        mute = server.url.replace("//", "//mute:secret@")
+        # Its name comes first: it is the one that calls.
+        async with (
+            ActorSystem("b", transport=Nats(url, cluster="eu", limits=LIMITS)),
+            ActorSystem("a", transport=Nats(mute, cluster="eu", limits=LIMITS)),
+        ):
+            text = "NATS: no permission for publish to 'trouper.eu.node.b."
+            await until(lambda: text in caplog.text)
+            calls = caplog.text.count(".call'")
+            await trio.sleep(1.0)
+            assert caplog.text.count(".call'") == calls == 1
 
 
 def test_a_server_that_others_could_reach_needs_credentials_or_a_secret() -> None:
     for url in ("nats://192.0.2.1:4222", "192.0.2.1"):
-        with pytest.raises(CannotListen, match="talk to every actor"):
+        with pytest.raises(CannotJoin, match="talk to every actor"):
             Nats(url, cluster="c")
     Nats("nats://192.0.2.1", cluster="c", secret=b"sixteen bytes or more")
     Nats("nats://user:pass@192.0.2.1", cluster="c")
@@ -441,6 +506,13 @@ def test_a_server_that_others_could_reach_needs_credentials_or_a_secret() -> Non
         ({"cluster": "c", "exposed": ["actor://a/b"]}, ValueError, "can be exposed"),
         ({"cluster": "c", "exposed": ["service://*"]}, ValueError, "wildcards"),
         ({"cluster": "c", "replicas": 0}, ValueError, "replicas"),
+        ({"cluster": "c", "replicas": 6}, ValueError, "replicas"),
+        ({"cluster": None}, ValueError, "cluster's name"),
+        ({"cluster": "c", "ttl": "10"}, TypeError, "ttl"),
+        ({"cluster": "c", "lease": 3.0}, TypeError, "lease is Lease"),
+        ({"cluster": "c", "limits": 3.0}, TypeError, "limits is Limits"),
+        ({"cluster": "c", "credentials": "user.creds"}, TypeError, "CredentialsFile"),
+        ({"cluster": "c", "tls": True}, TypeError, "SSLContext"),
     ],
 )
 def test_nonsense_is_refused_by_the_constructor(
@@ -456,13 +528,17 @@ async def entered(url: str, unique: str) -> None:
 
 
 async def test_no_engine_is_an_error_when_the_system_is_entered(unique: str) -> None:
-    with trio.fail_after(20), pytest.raises(CannotListen, match="no server could be reached"):
+    text = (
+        f"cannot join cluster {unique}: no server could be reached: 127.0.0.1:1: Connection refused"
+        "; is a nats-server running there? For a first try `trouper engine` starts one"
+    )
+    with trio.fail_after(20), pytest.raises(CannotJoin, match=f"^{re.escape(text)}$"):
         await entered("nats://127.0.0.1:1", unique)
 
 
 async def test_an_engine_without_a_store_is_an_error_that_says_what_to_do(unique: str) -> None:
     async with Server(jetstream=False) as server:
-        with trio.fail_after(20), pytest.raises(CannotListen, match="JetStream"):
+        with trio.fail_after(20), pytest.raises(CannotJoin, match="JetStream"):
             await entered(server.url, unique)
 
 
@@ -501,7 +577,7 @@ async def test_who_starts_where_there_is_no_leader_for_long_is_told(
         monkeypatch.setattr("transports.nats.node.ENTER_WITHIN", 0.0)
         for server in others:
             server.kill()
-        with trio.fail_after(30), pytest.raises(CannotListen, match=f"cluster {unique}"):
+        with trio.fail_after(30), pytest.raises(CannotJoin, match=f"cluster {unique}"):
             await entered(first.url, unique)
 
 

@@ -126,6 +126,11 @@ def test_what_is_no_url_of_a_server_is_refused(url: str) -> None:
         parse_url(url)
 
 
+def test_several_urls_in_one_are_refused_as_what_they_are() -> None:
+    with pytest.raises(ValueError, match="give several one by one"):
+        parse_url("nats://a:4222,nats://me:secret@b:4222")
+
+
 def test_a_url_that_is_refused_does_not_show_its_password() -> None:
     with pytest.raises(ValueError, match="host:1/path") as caught:
         parse_url("nats://me:secret@host:1/path")
