@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar
 
+import tenacity
 import trio
 
 from actors import Actor, ActorError, ActorRef, Address, Request, message
@@ -135,6 +136,8 @@ class Stamps(Application):
     limits = SHORT
     options: ClassVar[dict[str, Any]] = {"max_restarts": None}
     each = 20
+    printer: ClassVar[type[Printer]] = Printer
+    strategy: ClassVar[OneForOne] = OneForOne(max_restarts=None)
 
     def __init__(self) -> None:
         self.outside = Outside()
@@ -143,8 +146,9 @@ class Stamps(Application):
         self.wrong: list[str] = []
 
     async def start(self, node: SimulatedNode) -> None:
-        make = functools.partial(Singleton, strategy=OneForOne(max_restarts=None))
-        start = functools.partial(node.system.start, make, Printer, self, node.name, name="printer")
+        make = functools.partial(Singleton, strategy=self.strategy)
+        args = (make, self.printer, self, node.name)
+        start = functools.partial(node.system.start, *args, name="printer")
         await node.system.start(Operator, start, [], name="operator")
 
     async def work(self, cluster: Cluster) -> None:
@@ -194,6 +198,49 @@ class Stamps(Application):
                 in_order = numbers == sorted(set(numbers))
                 must("order", in_order, f"{sender} had printed {numbers}")
         held_by_nobody(cluster, "printer")
+
+
+# -- one that fails, waits until it is made anew, and has a child
+
+
+class Roller(Actor):
+    """The child. It acts by its parent's fence."""
+
+    def __init__(self, app: Stamps) -> None:
+        self.app = app
+
+    async def started(self) -> None:
+        self.context.every(0.04, Tick())
+
+    async def receive(self, message: Tick) -> None:
+        await self.app.outside.work(self.context.fence, 1)
+
+
+class Jam(Exception):
+    """It has failed."""
+
+
+class Press(Printer):
+    """Fails every now and then."""
+
+    async def started(self) -> None:
+        await super().started()
+        self.beats = 0
+        self.context.spawn(Roller, self.app, name="roller")
+
+    async def receive(self, message: Any) -> int:
+        if isinstance(message, Tick):
+            self.beats += 1
+            if self.beats == 8:
+                raise Jam
+        return await super().receive(message)
+
+
+class Presses(Stamps):
+    """As Stamps; much of the time the one that there is has yet to be made again."""
+
+    printer = Press
+    strategy = OneForOne(max_restarts=None, backoff=tenacity.wait_fixed(0.3))
 
 
 # -- one for each key

@@ -241,8 +241,10 @@ class Observer:
                 self._run.violated("one owner", f"{life} acts after {last} has acted")
                 return
             self._owners[what] = life
+        now = self._run.now()
         for other in self._acting.get(what, ()):
-            if _rank(other) < _rank(life) and not other.group.held:
+            goes_on = not other.group.held and other.group.released_at < now
+            if _rank(other) < _rank(life) and goes_on:
                 text = f"{life} acts while {other} is in the middle of something"
                 self._run.violated("one owner", text)
 
@@ -301,7 +303,9 @@ class Observer:
 
 
 def _what(life: _Life, tenure: Tenure) -> str:
-    return f"{tenure.region} {tenure.shard} {life.path}"
+    """What there is one of: the entity that it is, or belongs to."""
+    entity = life.path.removeprefix(f"{tenure.region}/owner/").partition("/")[0]
+    return f"{tenure.region} {entity}"
 
 
 def _fence(life: _Life) -> int:
