@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from actors.cell import Cell
     from actors.placement import Placement
     from actors.ref import ActorRef
-    from actors.root import Root
     from actors.system import ActorSystem
 
 T = TypeVar("T")
@@ -64,16 +63,8 @@ class Context:
         refuse a smaller one than it has seen: an owner that was stopped in the middle of a handler,
         and goes on after its lease, then changes nothing.
         """
-        # It builds on this module.
-        from actors.cell import Cell
-
-        above: Cell | Root = self._cell
-        while isinstance(above, Cell):
-            rare = above._rare
-            if rare is not None and rare.lease is not None:
-                return rare.lease.fence
-            above = above._parent
-        return None
+        rare = self._cell._rare
+        return None if rare is None or rare.lease is None else rare.lease.fence
 
     def spawn(
         self,

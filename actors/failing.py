@@ -157,6 +157,8 @@ def decide(cell: Cell, directive: Directive) -> None:
         and directive.after == 0
         and not cell._children
         and not rare.elsewhere
+        # Its own turn looks first whether it holds.
+        and rare.lease is None
         and not cell._traits.has_restarting
         # A constructor that always fails must not recurse from decision to decision.
         and failure.during != "__init__"
@@ -188,7 +190,8 @@ async def carry_out(cell: Cell, directive: Directive) -> None:
     elif isinstance(directive, Restart):
         enter(cell, RESTARTING)
         await end_incarnation(cell, failure)
-        if directive.after == 0:
+        # (Hooks of the last one may have outlived the lease: then its turn looks again.)
+        if directive.after == 0 and (rare.lease is None or rare.lease.holds()):
             new_incarnation(cell)
         else:
             # Failed it stays meanwhile: so a stop is immediate, and the mailbox keeps its order.

@@ -41,6 +41,10 @@ async def _attend(cell: Cell, rare: Rare) -> bool:
         state = cell._state
         if rare.killed:
             await finish(cell, ExitReason.KILLED)
+        elif rare.lease is not None and not rare.lease.holds():
+            # A node that stood still may go on with this before it has noticed that.
+            rare.lease.has_ended(cell)
+            return False
         elif rare.ending is not None and rare.stop_reason is None:
             await end_suspended(cell, rare)
             return False

@@ -60,7 +60,7 @@ class Terms:
     cancelled at once, without its `stopped()` hook. start_within: seconds for `started()`; None:
     no limit. returns_unhandled: what is left in its mailbox when it stops goes back to the parent's
     own mailbox, before all that waits there, and not to the dead letters. lease: without which it
-    may not begin with a message.
+    may begin with nothing; its children have it too.
     """
 
     __slots__ = ("brutal", "lease", "returns_unhandled", "shutdown", "start_within")
@@ -159,7 +159,7 @@ class Rare:
         self.limit: Timer | None = None
         self.incarnation = 1
         self.lease: Lease | None = None
-        """Looked at before each message."""
+        """Looked at before each start, message and hook."""
         self.terms: Terms | None = None
         """What its parent demands of it, if it said so."""
         self.between = False

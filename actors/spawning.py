@@ -66,10 +66,14 @@ def spawn(
     make = dispatcher.cell_class or Cell
     cell = make(dispatcher, parent, name, traits, recipe, args)
     children[name] = cell
+    above = parent._rare if isinstance(parent, Cell) else None
+    if above is not None and above.lease is not None:
+        # What belongs to an owner acts by the same lease.
+        cell._rare_part().lease = above.lease
     if terms is not None:
         rare_part = cell._rare_part()
         rare_part.terms = terms
-        rare_part.lease = terms.lease
+        rare_part.lease = terms.lease or rare_part.lease
     try:
         # In a copy of the caller's context: it may read there, but what it sets stays its own.
         contextvars.copy_context().run(construct, cell)

@@ -120,6 +120,8 @@ async def finish(cell: Cell, reason: ExitReason | Failure) -> None:
     leave_unhandled(cell)
     await stop_children(cell)
     hook_runs = cell._traits.has_stopped and not (rare.killed and _is_brutal(cell))
+    if rare.lease is not None and not rare.lease.holds():
+        hook_runs = False
     if cell._actor is not None and hook_runs:
         try:
             await _clean_up(cell, cell._actor)

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar
 
+import tenacity
 import trio
 
 from actors import Actor, ActorError, ActorRef, Address, Request, message
@@ -21,6 +22,76 @@ from transports.testing import Application, Cluster, SimulatedNode
 
 LEASE = Lease(ttl=3.0, margin=0.3)
 SHORT = Limits(lost_after=1.5, heartbeat=0.5)
+STEP = 0.03
+"""Seconds between two steps of one handler."""
+
+
+class Fenced(Exception):
+    """There is a later owner."""
+
+
+class Outside:
+    """What owners work on, and what takes nothing from one that has a successor."""
+
+    def __init__(self) -> None:
+        self.highest = 0
+
+    async def work(self, fence: int | None, steps: int) -> None:
+        """Work on it, for some time.
+
+        Raises:
+            Fenced: a later owner has begun to.
+        """
+        assert fence is not None
+        for _ in range(steps):
+            if fence < self.highest:
+                raise Fenced(f"{fence} after {self.highest}")
+            self.highest = fence
+            await trio.sleep(STEP)
+
+
+# -- regions that are ended, and started again
+
+
+@message
+class Move:
+    """Let what there is go elsewhere for that many seconds."""
+
+    seconds: float
+
+
+class Operator(Actor):
+    """Has the region on its node."""
+
+    def __init__(self, start: Callable[[], Awaitable[ActorRef]], kept: list[ActorRef]) -> None:
+        self.start = start
+        self.kept = kept
+
+    async def started(self) -> None:
+        # It may have failed since.
+        if not self.kept:
+            self.kept.append(await self.start())
+
+    async def receive(self, message: Move) -> None:
+        region = self.kept[0]
+        region.stop()
+        await region.stopped()
+        await trio.sleep(message.seconds)
+        self.kept[:] = [await self.start()]
+
+
+async def operate(cluster: Cluster, moves: int) -> None:
+    """Let what there is move, while faults befall the cluster."""
+    chance = cluster.random("operate")
+    for _ in range(moves):
+        await trio.sleep(chance.uniform(1, 4))
+        node = cluster.nodes[chance.choice(cluster.names)]
+        if node.is_up and not node.is_paused:
+            operator = node.system.at(f"actor://{node.name}/operator")
+            operator.tell(Move(chance.choice((0.0, 0.3, 2.0))))
+
+
+# -- one in the cluster
 
 
 @message(name="simulation.Stamp")
@@ -42,14 +113,18 @@ class Printer(Actor):
 
     async def started(self) -> None:
         self.app.starts.append((self.node, self.context.fence or 0))
-        self.context.every(0.1, Tick())
+        # (No beat of the quarters of a second at which the simulator looks whether all is quiet.)
+        self.context.every(0.08, Tick())
+
+    async def stopped(self) -> None:
+        await self.app.outside.work(self.context.fence, 1)
 
     async def receive(self, message: Any) -> int:
         if isinstance(message, Stamp):
-            self.app.stamped(message)
-            if message.number % 4 == 0:
-                await trio.sleep(0.1)
+            self.app.printed[message.sender].append(message.number)
+            await self.app.outside.work(self.context.fence, message.number % 4)
             return message.number
+        await self.app.outside.work(self.context.fence, 2)
         return 0
 
 
@@ -61,18 +136,20 @@ class Stamps(Application):
     limits = SHORT
     options: ClassVar[dict[str, Any]] = {"max_restarts": None}
     each = 20
+    printer: ClassVar[type[Printer]] = Printer
+    strategy: ClassVar[OneForOne] = OneForOne(max_restarts=None)
 
     def __init__(self) -> None:
+        self.outside = Outside()
         self.starts: list[tuple[str, int]] = []
         self.printed: defaultdict[str, list[int]] = defaultdict(list)
         self.wrong: list[str] = []
 
-    def stamped(self, message: Stamp) -> None:
-        self.printed[message.sender].append(message.number)
-
     async def start(self, node: SimulatedNode) -> None:
-        make = functools.partial(Singleton, strategy=OneForOne(max_restarts=None))
-        await node.system.start(make, Printer, self, node.name, name="printer")
+        make = functools.partial(Singleton, strategy=self.strategy)
+        args = (make, self.printer, self, node.name)
+        start = functools.partial(node.system.start, *args, name="printer")
+        await node.system.start(Operator, start, [], name="operator")
 
     async def work(self, cluster: Cluster) -> None:
         async def customer(name: str) -> None:
@@ -85,25 +162,25 @@ class Stamps(Application):
                     continue
                 # A sender is an incarnation: what the last one had sent is gone with it.
                 sender = f"{name}.{node.incarnation}"
-                number += 1
-                message = Stamp(sender, number)
                 printer = node.system.at(f"actor://{name}/printer")
                 try:
-                    if number % 2:
-                        printer.tell(message)
-                        continue
+                    for _ in range(chance.choice((0, 0, 1, 3))):
+                        number += 1
+                        printer.tell(Stamp(sender, number))
+                    number += 1
                     # (The node may crash, and its timers with it.)
                     with trio.move_on_after(4):
-                        reply = await printer.ask(message, timeout=3)
+                        reply = await printer.ask(Stamp(sender, number), timeout=3)
                         cluster.sometimes("printed")
                         if reply != number:
-                            self.wrong.append(f"{message} got {reply}")
+                            self.wrong.append(f"{number} got {reply}")
                 except ActorError as error:
                     cluster.sometimes(type(error).__name__)
 
         async with trio.open_nursery() as nursery:
             for name in cluster.names:
                 nursery.start_soon(customer, name)
+            nursery.start_soon(operate, cluster, 4)
 
     async def recover(self, cluster: Cluster) -> None:
         for name in cluster.names:
@@ -123,6 +200,52 @@ class Stamps(Application):
         held_by_nobody(cluster, "printer")
 
 
+# -- one that fails, waits until it is made anew, and has a child
+
+
+class Roller(Actor):
+    """The child. It acts by its parent's fence."""
+
+    def __init__(self, app: Stamps) -> None:
+        self.app = app
+
+    async def started(self) -> None:
+        self.context.every(0.04, Tick())
+
+    async def receive(self, message: Tick) -> None:
+        await self.app.outside.work(self.context.fence, 1)
+
+
+class Jam(Exception):
+    """It has failed."""
+
+
+class Press(Printer):
+    """Fails every now and then."""
+
+    async def started(self) -> None:
+        await super().started()
+        self.beats = 0
+        self.context.spawn(Roller, self.app, name="roller")
+
+    async def receive(self, message: Any) -> int:
+        if isinstance(message, Tick):
+            self.beats += 1
+            if self.beats == 8:
+                raise Jam
+        return await super().receive(message)
+
+
+class Presses(Stamps):
+    """As Stamps; much of the time the one that there is has yet to be made again."""
+
+    printer = Press
+    strategy = OneForOne(max_restarts=None, backoff=tenacity.wait_fixed(0.3))
+
+
+# -- one for each key
+
+
 @message(name="simulation.Put")
 class Put(Request[int]):
     key: str
@@ -134,7 +257,7 @@ IDLE = 1.0
 
 
 class Shelf(Actor):
-    """One of many."""
+    """One of many. It ends by itself now and then, in the middle of what there is to do."""
 
     def __init__(self, key: str, app: Shelves) -> None:
         self.app = app
@@ -142,17 +265,21 @@ class Shelf(Actor):
 
     async def started(self) -> None:
         self.app.starts[self.key].append(self.context.fence or 0)
-        await trio.sleep(0.02)
+        await self.work(1)
 
     async def stopped(self) -> None:
-        await trio.sleep(0.05)
+        await self.work(2)
 
     async def receive(self, message: Put) -> int:
         assert message.key == self.key
         self.app.has[message.sender, message.key].append(message.number)
-        if message.number % 4 == 0:
-            await trio.sleep(0.1)
+        await self.work(message.number % 3)
+        if message.number % 7 == 5:
+            self.context.stop()
         return message.number
+
+    async def work(self, steps: int) -> None:
+        await self.app.outside[self.key].work(self.context.fence, steps)
 
 
 class Shelves(Application):
@@ -162,11 +289,12 @@ class Shelves(Application):
     lease: ClassVar[Lease | None] = LEASE
     limits = SHORT
     options: ClassVar[dict[str, Any]] = {"max_restarts": None}
-    each = 40
+    each = 30
     keys = ("a", "b", "c", "d")
     shards = 5
 
     def __init__(self) -> None:
+        self.outside: defaultdict[str, Outside] = defaultdict(Outside)
         self.starts: defaultdict[str, list[int]] = defaultdict(list)
         self.has: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
         self.wrong: list[str] = []
@@ -176,7 +304,8 @@ class Shelves(Application):
         make = functools.partial(
             Sharded, key="key", shards=self.shards, idle=IDLE, strategy=strategy
         )
-        await node.system.start(make, Shelf, self, name="shelves")
+        start = functools.partial(node.system.start, make, Shelf, self, name="shelves")
+        await node.system.start(Operator, start, [], name="operator")
 
     async def work(self, cluster: Cluster) -> None:
         async def customer(name: str) -> None:
@@ -184,18 +313,20 @@ class Shelves(Application):
             node = cluster.nodes[name]
             number = 0
             for _ in range(self.each):
-                await trio.sleep(chance.uniform(0, 0.5))
+                await trio.sleep(chance.uniform(0, 0.7))
                 if not node.is_up or node.is_paused:
                     continue
-                number += 1
-                message = Put(chance.choice(self.keys), f"{name}.{node.incarnation}", number)
+                sender, key = f"{name}.{node.incarnation}", chance.choice(self.keys)
                 shelves = node.system.at(f"actor://{name}/shelves")
                 try:
-                    if number % 2:
-                        shelves.tell(message)
-                        continue
+                    for _ in range(chance.choice((0, 0, 2, 5))):
+                        number += 1
+                        shelves.tell(Put(key, sender, number))
+                        await trio.sleep(chance.choice((0.0, 0.001, 0.03)))
+                    number += 1
+                    message = Put(key, sender, number)
                     with trio.move_on_after(4):
-                        await self.put(Sharded.ref(shelves, message.key), message, 3)
+                        await self.put(Sharded.ref(shelves, key), message, 3)
                         cluster.sometimes("put")
                 except ActorError as error:
                     cluster.sometimes(type(error).__name__)
@@ -203,6 +334,7 @@ class Shelves(Application):
         async with trio.open_nursery() as nursery:
             for name in cluster.names:
                 nursery.start_soon(customer, name)
+            nursery.start_soon(operate, cluster, 6)
 
     async def put(self, ref: ActorRef, message: Put, timeout: float) -> None:
         reply = await ref.ask(message, timeout)
@@ -217,12 +349,18 @@ class Shelves(Application):
                 shelves = cluster.client.at(f"actor://{name}/shelves")
                 put = functools.partial(shelves.ask, Put(key, "", 0), timeout=2)
                 await answers(put, f"shelf {key} by {name}")
-        for number in range(20):
+        number = 0
+        for _ in range(20):
             name, key = chance.choice(cluster.names), chance.choice(self.keys)
             shelves = cluster.client.at(f"actor://{name}/shelves")
-            await self.put(shelves, Put(key, "recover", number), 2)
+            sender = f"recover.{name}"
+            for _ in range(chance.choice((0, 0, 3))):
+                number += 1
+                shelves.tell(Put(key, sender, number))
+            number += 1
+            await self.put(shelves, Put(key, sender, number), 2)
             # About as long as an idle one is let be.
-            await trio.sleep(IDLE * chance.choice((0.01, 0.4, chance.uniform(0.98, 1.1))))
+            await trio.sleep(IDLE * chance.choice((0.01, 0.4, chance.uniform(0.98, 1.6))))
 
     def check(self, cluster: Cluster) -> None:
         must("replies match", not self.wrong, "; ".join(self.wrong))

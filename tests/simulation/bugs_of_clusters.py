@@ -8,15 +8,18 @@ from typing import Any
 import trio
 
 from actors.ask import Ask
+from actors.cell import Cell
+from actors.errors import ActorStopped
+from actors.waiting import Raised
 from tests.simulation.apps_of_clusters import Shelves, Stamps
 from tests.simulation.planting import Change, bug
 from transports.cluster import membership
 from transports.cluster.lanes import Lane, Route
 from transports.cluster.membership import Membership
-from transports.cluster.owner import Owner
+from transports.cluster.owner import Attempts, Owner
 from transports.cluster.ownership import Ownership, Tenure
 from transports.cluster.placement import Standing
-from transports.cluster.region import Region
+from transports.cluster.region import Job, Region
 from transports.cluster.session import OwnSession
 from transports.cluster.store import Entry
 from transports.cluster.view import Fate, View
@@ -35,6 +38,16 @@ def validity_counted_from_the_reply() -> Iterable[Change]:
 
     def until(self: OwnSession, sent: float, now: float) -> float:
         return now + self.lease.ttl - self.lease.margin
+
+    yield OwnSession, "_until", until
+
+
+@bug(Stamps, engine_part=0.3, skew=1.0, store_expiry=0.0)
+def no_margin() -> Iterable[Change]:
+    """A node acts until the very end of its time by its own clock, which may be slow."""
+
+    def until(self: OwnSession, sent: float, now: float) -> float:
+        return sent + self.lease.ttl
 
     yield OwnSession, "_until", until
 
@@ -92,6 +105,16 @@ def lost_watch_not_healed() -> Iterable[Change]:
     yield Membership, "_watch", watch_once
 
 
+@bug(Shelves)
+def unknown_outcome_taken_for_success() -> Iterable[Change]:
+    """A claim, or a release, that was not answered counts as made."""
+
+    async def is_made(self: Ownership, entry: Entry) -> None:
+        self._membership.view.learn(Entry(entry.key, entry.value, entry.revision + 1))
+
+    yield Ownership, "_is_unknown", is_made
+
+
 @bug(Stamps)
 def unknown_outcome_taken_for_failure() -> Iterable[Change]:
     """A claim that was not answered counts as not made, even where its record is there."""
@@ -127,6 +150,33 @@ def owner_is_who_has_the_name() -> Iterable[Change]:
     yield Ownership, "_standing", by_name
 
 
+@bug(Stamps)
+def handled_again_by_the_next_owner() -> Iterable[Change]:
+    """What an owner was lost with goes to the next one, whether it had begun with that or not."""
+
+    def retried(self: Region, job: Job, value: Any) -> None:
+        if value.__class__ is Raised and isinstance(value.error, ActorStopped):
+            value.error.started = False
+        answered(self, job, value)
+
+    yield Region, "answered", retried
+
+
+@bug(Shelves)
+def released_before_it_has_stopped() -> Iterable[Change]:
+    """A shard is released while its entities handle what they have."""
+
+    def release_first(self: Ownership, tenure: Tenure) -> None:
+        # It is no longer known here, but its entities go on.
+        del self.tenures[tenure.shard]
+        tenure.accepts = False
+        tenure.owner.drain(tenure)
+        self._given_up[tenure.shard] = tenure.fence
+        self._start(tenure.shard, "released")
+
+    yield Ownership, "_hand_over", release_first
+
+
 @bug(Shelves)
 def messages_lost_while_it_stops() -> Iterable[Change]:
     """What comes for an entity that is stopping, since it was idle, is dropped."""
@@ -139,6 +189,19 @@ def messages_lost_while_it_stops() -> Iterable[Change]:
         deliver(self, tenure, key, ask, message)
 
     yield Owner, "_deliver", drop
+
+
+@bug(Shelves)
+def last_first_after_a_stop() -> Iterable[Change]:
+    """What came while an idle entity stopped is given to the next one in the wrong order."""
+
+    def reversed_(self: Owner, cell: Cell) -> None:
+        entity = self._by_cell.get(cell)
+        if entity is not None:
+            entity.waiting.reverse()
+        has_stopped(self, cell)
+
+    yield Owner, "_has_stopped", reversed_
 
 
 @bug(Shelves)
@@ -156,3 +219,25 @@ def sent_back_behind_the_others() -> Iterable[Change]:
         return True
 
     yield Lane, "_begin", begin
+
+
+@bug(Shelves)
+def next_owner_not_waited_for() -> Iterable[Change]:
+    """Messages go to the next owner while the last one may yet send some back."""
+
+    def at_once(self: Lane[Any], route: Route | None) -> list[Any]:
+        if route is None or not (self.pending or self._came_back) or not self._begin(route):
+            return []
+        items = list(self.pending)
+        self.pending.clear()
+        self.under_way.update(dict.fromkeys(items))
+        return items
+
+    yield Lane, "ready", at_once
+
+
+@bug(Shelves)
+def attempts_not_told_apart() -> Iterable[Change]:
+    """An owner takes what is behind a message that it has sent back."""
+    yield Attempts, "refuse", lambda self, origin, attempt: None
+    yield Attempts, "refuse_all", lambda self: None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.simulation.apps import Letters, Watches
+from tests.simulation.apps_of_clusters import Presses
 from tests.simulation.apps_of_routing import Claims
 from transports.testing import Application, Fault, Faults, simulate
 from transports.testing.faults import KINDS
@@ -47,6 +48,13 @@ from transports.testing.schedulers import Kind
             "fair",
             ["crash n2 at 5.0881 for 0.118"],
             id="a node that is being left is asked to watch",
+        ),
+        pytest.param(
+            Presses,
+            27,
+            "fair",
+            ["pause n2 at 0.2517 for 0.667", "pause n2 at 2.2685 for 3.277"],
+            id="an owner is made anew after its lease",
         ),
     ],
 )

@@ -347,11 +347,14 @@ class Owner(Actor):
                 del self._ending[tenure.shard]
                 self._ownership.drained(ending)
             return
-        if not self._kind.eager:
+        if not tenure.holds():
+            # It is about to be cut.
+            self._send_back(entity)
+        elif not self._kind.eager:
             self._intensities.pop(entity.key, None)
             for ask, item in entity.waiting:
                 self._deliver(tenure, entity.key, ask, item)
-        elif tenure.accepts and tenure.holds() and self.context._cell._state is RUNNING:
+        elif tenure.accepts and self.context._cell._state is RUNNING:
             if not self._admits(entity.key):
                 strategy = self._kind.strategy
                 raise TooManyRestarts(cell, strategy.max_restarts, strategy.within)

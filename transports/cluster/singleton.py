@@ -25,9 +25,9 @@ class Singleton(Region):
     cls, args: what `spawn` takes. strategy: OneForOne(...): what is done when it fails; beyond its
     limit this actor fails too, and lets another node have it. shutdown: seconds for its stop.
 
-    The actor may act as long as its node renews its lease (see `Lease`): before each message it is
-    looked whether that holds, and when it is over the actor is cancelled at once, without its
-    `stopped()` hook. `self.context.fence` is a number that each later owner has a larger one of.
+    The actor may act as long as its node renews its lease (see `Lease`): before each message,
+    start and hook it is looked whether that holds, and before those of its children; when it is
+    over the actor is cancelled at once, without its `stopped()` hook. `self.context.fence` is a number that each later owner has a larger one of.
     A message whose owner is lost in the middle of it is not given to the next one: who asked gets
     ActorStopped. One that had provably not begun is.
 

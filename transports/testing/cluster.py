@@ -110,6 +110,7 @@ class SimulatedNode:
         self.identities: dict[int, Any] = {}
         self.ended = trio.Event()
         self._group = Group(name)
+        self._groups: dict[int, Group] = {}
         self._endpoint: Endpoint | None = None
         self._scope = trio.CancelScope()
         self._leave = trio.Event()
@@ -124,6 +125,10 @@ class SimulatedNode:
         """The tasks of its newest incarnation."""
         return self._group
 
+    def group_of(self, incarnation: int) -> Group:
+        """The tasks of any of its incarnations."""
+        return self._groups[incarnation]
+
     # -- its life
 
     def start(self) -> None:
@@ -134,7 +139,7 @@ class SimulatedNode:
         self.ended = trio.Event()
         self._leave = trio.Event()
         self._scope = trio.CancelScope()
-        self._group = Group(self.name)
+        self._group = self._groups[self.incarnation] = Group(self.name)
         self._endpoint = run.network.endpoint(self.name)
         run.trace_node(self, "started", f"incarnation {self.incarnation}")
         skew = None if run.healed else run.plan.on_start(self.name, self.incarnation)

@@ -18,6 +18,7 @@ from transports.testing.observe_nodes import MOST, Identity
 if TYPE_CHECKING:
     from transports.testing.cluster import SimulatedNode
     from transports.testing.run import Run
+    from transports.testing.tasks import Group
 
 _HOOKS: Final = ("started", "stopped", "restarting")
 _OWN: Final = ("actors", "supervision", "transports")
@@ -30,10 +31,12 @@ class SimulatedFault(Exception):
 
 @attrs.define(eq=False)
 class _Life:
-    """One incarnation of an actor. start: that of its node. may_fail: by a fault. tenure: by which
-    it acts, if it is one of which there is to be one in the cluster."""
+    """One incarnation of an actor. start: that of its node, whose tasks are `group`. may_fail: by a
+    fault. tenure: by which it acts, if it is one of which there is to be one in the cluster. busy:
+    its handlers that run; acts: those, and its hooks."""
 
     node: SimulatedNode
+    group: Group
     start: int
     address: str
     path: str
@@ -41,6 +44,11 @@ class _Life:
     may_fail: bool
     tenure: Tenure | None = None
     busy: int = 0
+    acts: int = 0
+
+    def __str__(self) -> str:
+        fence = 0 if self.tenure is None else self.tenure.fence
+        return f"{self.address}, by fence {fence}, in incarnation {self.start} of its node,"
 
 
 class ObservedContext(Context):
@@ -61,7 +69,8 @@ class Observer:
     handled twice, or before one that its sender has sent to the same actor earlier, or that is
     not what was sent, or was acknowledged before it was in a mailbox; and a node that another one
     does not believe, though both keep to the rules; and a node that talks to an incarnation of
-    another one that is over; and an owner that acts though there is a later one.
+    another one that is over; and an owner that begins with something though there is a later
+    one, or is in the middle of it when a later one begins.
     """
 
     def __init__(self, run: Run) -> None:
@@ -75,9 +84,9 @@ class Observer:
         self.handled = 0
         #: By node and identity: what was accepted there and not acknowledged so far.
         self.accepted: dict[tuple[str, bytes], None] = {}
-        # Of what there is one of in the cluster: the fence of its last owner, and which node, in
-        # which incarnation, that is.
-        self._owners: dict[str, tuple[int, str, int]] = {}
+        # Of what there is one of in the cluster: its last owner, and all that act.
+        self._owners: dict[str, _Life] = {}
+        self._acting: dict[str, dict[_Life, None]] = {}
 
     def new_identity(self, sender: str) -> tuple[int, int]:
         """The next number of a sender, and which one it is."""
@@ -100,7 +109,8 @@ class Observer:
         lease = None if cell._rare is None else cell._rare.lease
         tenure = lease if isinstance(lease, Tenure) else None
         own = type(actor).__module__.partition(".")[0] in _OWN
-        life = _Life(node, start, address, _path(address), cell.incarnation, not own, tenure)
+        group = node.group_of(start)
+        life = _Life(node, group, start, address, _path(address), cell.incarnation, not own, tenure)
         self._acts(life)
         if start != node.incarnation:
             return
@@ -140,6 +150,7 @@ class Observer:
                     raise
                 finally:
                     life.busy -= 1
+                    self._has_acted(life)
                 return result
 
             return handle
@@ -155,6 +166,7 @@ class Observer:
                 raise
             finally:
                 life.busy -= 1
+                self._has_acted(life)
             return result
 
         return handle_plain
@@ -163,12 +175,15 @@ class Observer:
         async def run(*args: Any) -> None:
             run = self._run
             run.note_actor(life.node, f"{life.path} {name}()")
+            self._begins_to_act(life)
             try:
                 self._may_fail(life, name, None)
                 await hook(*args)
             except Exception as error:
                 self._failed(life, error)
                 raise
+            finally:
+                self._has_acted(life)
 
         return run
 
@@ -193,7 +208,7 @@ class Observer:
         life.busy += 1
         self.handled += 1
         node = life.node
-        self._acts(life)
+        self._begins_to_act(life)
         if run.over or node.gone or life.start != node.incarnation:
             return
         newest = self._lives[life.address]
@@ -211,23 +226,53 @@ class Observer:
             self._judge(life, found, message)
 
     def _acts(self, life: _Life) -> None:
-        """It begins with a message, or its life. One that was taken for dead is judged too."""
-        tenure = life.tenure
-        if tenure is None or self._run.over:
+        """It begins with a message, a hook, or its life. One that was taken for dead is judged too.
+
+        Of a node that stands still, or is gone, an earlier owner may be in the middle of something:
+        it does nothing there, and is judged when it goes on.
+        """
+        if life.tenure is None or self._run.over:
             return
-        what = f"{tenure.region} {tenure.shard} {life.path}"
-        ours = (tenure.fence, life.node.name, life.start)
-        last = self._owners.setdefault(what, ours)
-        if ours == last:
+        what = _what(life, life.tenure)
+        last = self._owners.setdefault(what, life)
+        if _rank(life) != _rank(last):
+            self._run.sometimes("an owner has a successor")
+            if _fence(life) <= _fence(last):
+                self._run.violated("one owner", f"{life} acts after {last} has acted")
+                return
+            self._owners[what] = life
+        now = self._run.now()
+        for other in self._acting.get(what, ()):
+            goes_on = not other.group.held and other.group.released_at < now
+            if _rank(other) < _rank(life) and goes_on:
+                text = f"{life} acts while {other} is in the middle of something"
+                self._run.violated("one owner", text)
+
+    def _begins_to_act(self, life: _Life) -> None:
+        self._acts(life)
+        if life.tenure is not None:
+            life.acts += 1
+            self._acting.setdefault(_what(life, life.tenure), {})[life] = None
+
+    def _has_acted(self, life: _Life) -> None:
+        """It is at the end of a handler, or a hook; if it was cancelled in it, too.
+
+        Where its node stood still, it may have a later owner: but then it is to end in the very
+        moment in which it goes on.
+        """
+        if life.tenure is None:
             return
-        self._owners[what] = max(ours, last)
-        self._run.sometimes("an owner has a successor")
-        if tenure.fence <= last[0]:
-            self._run.violated(
-                "one owner",
-                f"{life.address} acts by fence {tenure.fence}, in incarnation {life.start} of its "
-                f"node, after {last[1]}, in incarnation {last[2]}, has acted by fence {last[0]}",
-            )
+        what = _what(life, life.tenure)
+        life.acts -= 1
+        if not life.acts:
+            self._acting[what].pop(life, None)
+        run = self._run
+        last = self._owners[what]
+        if run.over or _rank(life) == _rank(last):
+            return
+        run.sometimes("an owner goes on after its successor has begun")
+        if life.group.released_at < run.now():
+            run.violated("one owner", f"{life} has acted until now, after {last} has begun")
 
     def _judge(self, life: _Life, found: Identity, message: Any) -> None:
         key = (found.sender, f"{life.address}.{life.node.incarnation}")
@@ -255,6 +300,21 @@ class Observer:
             handled[found.number] = id(message)
         if len(handled) > MOST:
             handled.popitem(last=False)
+
+
+def _what(life: _Life, tenure: Tenure) -> str:
+    """What there is one of: the entity that it is, or belongs to."""
+    entity = life.path.removeprefix(f"{tenure.region}/owner/").partition("/")[0]
+    return f"{tenure.region} {entity}"
+
+
+def _fence(life: _Life) -> int:
+    return 0 if life.tenure is None else life.tenure.fence
+
+
+def _rank(life: _Life) -> tuple[int, str, int]:
+    """Which owner it is, in the order of owners."""
+    return (_fence(life), life.node.name, life.start)
 
 
 def _path(address: str) -> str:

@@ -8,6 +8,7 @@ no `finally` either, which is what `kill -9` does; a cancelled one would still t
 from __future__ import annotations
 
 from collections.abc import Coroutine
+from math import inf
 from types import CodeType, FrameType
 from typing import Any, Protocol
 
@@ -15,11 +16,16 @@ import trio
 
 
 class Group:
-    """The tasks of one incarnation of a node. `held`: none of them may take a step now."""
+    """The tasks of one incarnation of a node.
+
+    held: none of them may take a step now. released_at: when they could go on last, in virtual
+    seconds.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.held = False
+        self.released_at = -inf
         self._kept: dict[trio.lowlevel.Task, None] = {}
 
     def hold(self) -> None:
@@ -29,6 +35,7 @@ class Group:
     def release(self) -> None:
         """Let them go on, with what has come for them meanwhile."""
         self.held = False
+        self.released_at = trio.current_time()
         kept, self._kept = self._kept, {}
         for task in kept:
             trio.lowlevel.reschedule(task)
