@@ -53,13 +53,14 @@ class KeyValue:
         storage: Literal["file", "memory"] = "file",
         replicas: int = 1,
         max_bytes: int = -1,
+        first_revision: int = 0,
         timeout: float = 5.0,
     ) -> KeyValue:
         """Make a bucket; no error if it is there and the same.
 
         history: revisions of a key that are kept. ttl: seconds that a value lives; 0: for ever.
         marker_ttl: seconds that a watcher has time to see that a value's time was over; 0: only
-        a new watch sees it.
+        a new watch sees it. first_revision: of the first write; 0: 1.
 
         Raises:
             ApiError: it is there, and another one.
@@ -86,6 +87,7 @@ class KeyValue:
                 allow_direct=True,
                 allow_message_ttl=True,
                 marker_ttl=marker_ttl,
+                first_sequence=first_revision,
             )
         )
         return made

@@ -6,6 +6,7 @@ import logging
 import re
 import ssl
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
@@ -52,6 +53,8 @@ UNSAFE: Final = (
     "whoever reaches that server could talk to every actor: give credentials=..., tls=..., or all "
     "nodes a secret=...; without, only servers on loopback are used (127.0.0.1, ::1, localhost)"
 )
+NANOSECONDS_OF_REVISION: Final = 1_000
+"""A bucket that is made now begins with this time in microseconds: above all of any before it."""
 ENTER_WITHIN: Final = 15.0
 """Seconds for an engine that is there to have a store: electing a leader takes about 6."""
 LEAVE_WITHIN: Final = 1.0
@@ -250,7 +253,8 @@ class Nats(Node):
             try:
                 self.bucket = await self._open_bucket(client)
                 self._presence = Presence(
-                    self.bucket, system.name, system.env, self._ttl, self._came, self._went
+                    *(self.bucket, system.name, system.env, self._ttl, self._came, self._went),
+                    partial(self._open_bucket, client),
                 )
                 incarnation = await self._presence.enter(self._incarnation)
             except (NoResponders, RequestTimeout, OutcomeUnknown, NotConnected) as error:
@@ -271,7 +275,12 @@ class Nats(Node):
         """
         try:
             return await KeyValue.create_bucket(
-                client, self.bucket_name, marker_ttl=MARKERS, replicas=self._replicas
+                client,
+                self.bucket_name,
+                marker_ttl=MARKERS,
+                replicas=self._replicas,
+                # Fencing numbers grow, also over a store that was lost and is made anew.
+                first_revision=client.env.incarnation() // NANOSECONDS_OF_REVISION,
             )
         except ApiError as error:
             if error.err_code != ANOTHER_CONFIG:
