@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
+from math import inf
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import trio
@@ -33,6 +34,8 @@ log = logging.getLogger("transports.cluster")
 
 T = TypeVar("T")
 
+SILENT_AFTER: Final = 2
+"""Times to live of a session after which it is asked whether it is still there."""
 LEAVE_WITHIN: Final = 2.0
 """Seconds for the last word to the store when the system is left."""
 
@@ -64,6 +67,8 @@ class Membership:
         self._leaving = False
         self._watching: trio.CancelScope | None = None
         self._unknown_since: dict[str, float] = {}
+        self._heard: dict[str, tuple[Session, float]] = {}
+        self._claims_from = -inf
         # Of `takes` in the session's value, as it was confirmed last.
         self._confirmed_takes: tuple[str, ...] = ()
         self._said = trio.Event()
@@ -138,6 +143,9 @@ class Membership:
                 await self.pause()
                 continue
             self._has_written(Entry(key, value, revision))
+        if not self.may_claim():
+            # Now there is something that is newer than all that was lost.
+            self._watch_anew()
         self.reconsider()
 
     def _has_written(self, entry: Entry) -> None:
@@ -171,6 +179,7 @@ class Membership:
             self._poked = trio.Event()
             while not await self._renew_once() and session.check(self.clock()):
                 await self.pause()
+            self._look_for_silent()
             self.reconsider()
 
     async def _renew_once(self) -> bool:
@@ -200,9 +209,31 @@ class Membership:
             # Nobody else writes it: whatever is there, this node has sent once.
             self._has_written(entry)
         else:
-            self.session.gone()
-            self._wake()
+            self._is_gone()
         return False
+
+    def _is_gone(self) -> None:
+        if self.session.holds(self.clock()):
+            self.store_has_lost(self.session.key)
+        self.session.gone()
+        self._wake()
+
+    def store_has_lost(self, key: str) -> None:
+        """The store does not have what it was to keep: let it say all that it has.
+
+        Who owned something by what was lost may act for a while without knowing of it.
+        """
+        if self.may_claim():
+            log.warning(
+                "%s: the store has lost %s, perhaps all that it had: nothing is claimed for %g s",
+                *(self.node, key, self.lease.ttl),
+            )
+        self._claims_from = self.clock() + self.lease.ttl
+        self._watch_anew()
+
+    def may_claim(self) -> bool:
+        """Whether this node may take what nobody owns, as far as the store knows."""
+        return self.clock() >= self._claims_from
 
     def _wake(self) -> None:
         said, self._said = self._said, trio.Event()
@@ -248,6 +279,9 @@ class Membership:
     async def _follow(self, watch: Watch) -> None:
         async for change in watch:
             if self.view.apply(change):
+                if self.view.lost:
+                    lost, self.view.lost = self.view.lost, ""
+                    self.store_has_lost(lost)
                 self.reconsider()
 
     def reconsider(self) -> None:
@@ -262,8 +296,23 @@ class Membership:
         now = self.clock()
         self._unknown_since = {key: self._unknown_since.get(key, now) for key in unknown}
         oldest = min(self._unknown_since.values(), default=now)
-        if now - oldest > self.lease.ttl and self._watching is not None:
+        if now - oldest > self.lease.ttl:
             self._unknown_since.clear()
+            self._watch_anew()
+
+    def _look_for_silent(self) -> None:
+        """A session that is neither renewed nor ended: that it has gone was not said, or lost."""
+        now, sessions = self.clock(), self.view.sessions
+        before = self._heard
+        heard = self._heard = {key: (session, now) for key, session in sessions.items()}
+        heard.update({key: value for key, value in before.items() if sessions.get(key) is value[0]})
+        oldest = min((since for _, since in heard.values()), default=now)
+        if now - oldest > SILENT_AFTER * self.lease.ttl:
+            heard.clear()
+            self._watch_anew()
+
+    def _watch_anew(self) -> None:
+        if self._watching is not None:
             self._watching.cancel()
 
     # -- regions

@@ -197,7 +197,7 @@ class Ownership:
                     self._begin(shard)
             case Wish.KEEP | Wish.HAND_OVER:
                 self._start(shard, "released")
-            case Wish.CLAIM if self.is_open and tenure is None:
+            case Wish.CLAIM if self.is_open and tenure is None and self._membership.may_claim():
                 self._start(shard, "held")
             case _:
                 if tenure is not None:
@@ -301,3 +301,6 @@ class Ownership:
             return
         if entry is not None:
             membership.view.learn(entry)
+        elif key in membership.view.records:
+            membership.store_has_lost(key)
+            await membership.pause()

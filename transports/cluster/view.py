@@ -50,6 +50,8 @@ class View:
         self.records: dict[str, Owned] = {}
         self.is_complete = False
         """All that there was has been said, once."""
+        self.lost = ""
+        """The key of a record that is gone: nobody deletes one, so the store has lost it."""
         self._revisions: dict[str, int] = {}
         self._gone: dict[str, None] = {}
         # What a watch that begins has said so far, and its highest revision; None: none begins.
@@ -86,7 +88,7 @@ class View:
                 return before is None or before.takes != session.takes
         elif key.startswith(OWNERS):
             if isinstance(change, Deleted):
-                self.records.pop(key, None)
+                self._has_lost(key)
             elif (record := decode_record(change.value)) is not None:
                 self.records[key] = Owned(record, change.revision)
         return True
@@ -121,8 +123,12 @@ class View:
         if key in self.sessions:
             self.forget(key)
         else:
-            self.records.pop(key, None)
+            self._has_lost(key)
         self._revisions.pop(key, None)
+
+    def _has_lost(self, key: str) -> None:
+        if self.records.pop(key, None) is not None:
+            self.lost = key
 
     def record(self, region: str, shard: int) -> Owned | None:
         """The record of a shard, if there is one."""

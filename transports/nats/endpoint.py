@@ -21,7 +21,7 @@ from transports.endpoint import Endpoint, Handle
 from transports.introducing import Introducer
 from transports.nats.errors import NoResponders
 from transports.nats.streams import EngineStream
-from transports.nats.subjects import escape
+from transports.nats.subjects import escape, is_answerable
 
 if TYPE_CHECKING:
     from transports.nats.client import Client
@@ -126,7 +126,7 @@ class NatsEndpoint(Endpoint):
         subject = message.subject[len(self._here) :]
         if subject == ".call":
             refusal = self._called(message.data)
-            if message.reply:
+            if message.reply and is_answerable(message.reply):
                 try:
                     self._client.publish(message.reply, refusal.encode())
                 except ActorError as error:

@@ -33,7 +33,7 @@ from actors.address import Address
 from actors.routing.patterns import pattern_of
 from transports.encoding.json_form import JsonForm, NoSuchMessage
 from transports.errors import DecodeError
-from transports.nats.subjects import escape, unescape
+from transports.nats.subjects import escape, is_answerable, unescape
 
 if TYPE_CHECKING:
     from transports.nats.client import Client
@@ -132,6 +132,12 @@ class Gateway:
 
     def _received(self, message: Message) -> None:
         if message.reply:
+            if not is_answerable(message.reply):
+                log.warning(
+                    "NATS: a request to %s was not taken: it wants its answer at %r",
+                    *(message.subject, message.reply),
+                )
+                return
             if self._answering >= AT_ONCE:
                 error = Busy(f"{AT_ONCE} requests are being answered already")
                 self._reply(message.reply, *_error(error, "busy", 503))

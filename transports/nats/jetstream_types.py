@@ -38,7 +38,7 @@ class StreamConfig:
 
     retention: "workqueue": each message until one consumer has acknowledged it; "interest": until
     all have. marker_ttl: how long a marker stays where the last message of a subject went by its
-    age; 0: there is none.
+    age; 0: there is none. first_sequence: of its first message; 0: 1.
     """
 
     name: str = attrs.field()
@@ -58,6 +58,7 @@ class StreamConfig:
     allow_direct: bool = False
     allow_message_ttl: bool = False
     marker_ttl: float = 0.0
+    first_sequence: int = 0
     description: str = ""
 
     @name.validator
@@ -87,6 +88,8 @@ class StreamConfig:
         }
         if self.marker_ttl:
             data["subject_delete_marker_ttl"] = nanoseconds(self.marker_ttl)
+        if self.first_sequence:
+            data["first_seq"] = self.first_sequence
         if self.description:
             data["description"] = self.description
         return data

@@ -53,13 +53,14 @@ class KeyValue:
         storage: Literal["file", "memory"] = "file",
         replicas: int = 1,
         max_bytes: int = -1,
+        first_revision: int = 0,
         timeout: float = 5.0,
     ) -> KeyValue:
         """Make a bucket; no error if it is there and the same.
 
         history: revisions of a key that are kept. ttl: seconds that a value lives; 0: for ever.
         marker_ttl: seconds that a watcher has time to see that a value's time was over; 0: only
-        a new watch sees it.
+        a new watch sees it. first_revision: of the first write; 0: 1.
 
         Raises:
             ApiError: it is there, and another one.
@@ -86,6 +87,7 @@ class KeyValue:
                 allow_direct=True,
                 allow_message_ttl=True,
                 marker_ttl=marker_ttl,
+                first_sequence=first_revision,
             )
         )
         return made
@@ -166,14 +168,13 @@ class KeyValue:
 
     async def keys(self, pattern: str = ">") -> list[str]:
         """The keys that have a value now, sorted."""
-        found = []
+        found: dict[str, bool] = {}
         async with self.watch(pattern, headers_only=True) as watch:
             async for event in watch:
                 if not isinstance(event, Entry):
                     break
-                if event.operation is Operation.PUT:
-                    found.append(event.key)
-        return sorted(found)
+                found[event.key] = event.operation is Operation.PUT
+        return sorted(key for key, is_there in found.items() if is_there)
 
     def watch(
         self, pattern: str = ">", *, headers_only: bool = False, heartbeat: float = 2.0
@@ -210,6 +211,26 @@ class KeyValue:
                 raise WrongRevision(self.bucket, key, revision) from None
             raise
         return stored.sequence
+
+    async def subjects(self, pattern: str) -> list[str]:
+        """The keys that have a value or a marker now, as the stream's leader knows."""
+        found: list[str] = []
+        while True:
+            answer = await self.jetstream.api(
+                f"STREAM.INFO.{self.stream}",
+                {"subjects_filter": self.prefix + pattern, "offset": len(found)},
+            )
+            try:
+                page = answer["state"].get("subjects") or {}
+                found += [subject.removeprefix(self.prefix) for subject in page]
+            except (KeyError, TypeError, AttributeError) as error:
+                raise ProtocolFault(f"an answer of JetStream lacks {error}") from None
+            if not page or len(found) >= answer.get("total", 0):
+                return found
+
+    async def last(self, key: str) -> Entry | None:
+        """The newest message of a key, as the stream's leader knows; it may be a marker."""
+        return await self._last(key, True)
 
     async def _last(self, key: str, from_leader: bool) -> Entry | None:
         """The newest message of a key, which may be a marker."""

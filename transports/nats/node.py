@@ -7,6 +7,7 @@ import logging
 import re
 import ssl
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
@@ -74,6 +75,8 @@ HINTS: Final[tuple[tuple[type[NatsError], str], ...]] = (
     ),
 )
 """What to do when a node cannot enter, besides what went wrong."""
+NANOSECONDS_OF_REVISION: Final = 1_000
+"""A bucket that is made now begins with this time in microseconds: above all of any before it."""
 ENTER_WITHIN: Final = 15.0
 """Seconds for an engine that is there to have a store: electing a leader takes about 6."""
 ATTEMPT: Final = 1.0
@@ -294,13 +297,9 @@ class Nats(Node):
             try:
                 self.bucket = await self._open_bucket(client)
                 self._presence = Presence(
-                    self.bucket,
-                    system.name,
-                    system.env,
-                    self._ttl,
-                    self._came,
-                    self._went,
+                    *(self.bucket, system.name, system.env, self._ttl, self._came, self._went),
                     self._replaced,
+                    partial(self._open_bucket, client),
                 )
                 incarnation = await self._presence.enter(self._incarnation)
             except (NoResponders, RequestTimeout, OutcomeUnknown, NotConnected) as error:
@@ -327,6 +326,8 @@ class Nats(Node):
                 marker_ttl=MARKERS,
                 replicas=self._replicas,
                 timeout=ATTEMPT,
+                # Fencing numbers grow, also over a store that was lost and is made anew.
+                first_revision=client.env.incarnation() // NANOSECONDS_OF_REVISION,
             )
         except ApiError as error:
             if error.err_code != ANOTHER_CONFIG:

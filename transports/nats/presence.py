@@ -7,7 +7,7 @@ so while the engine's store stands still, nodes that are connected notice nothin
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -16,7 +16,7 @@ import trio
 
 from actors import ActorError
 from actors.address import check_name
-from transports.nats.errors import KeyNotFound, WrongRevision
+from transports.nats.errors import KeyNotFound, NoResponders, WrongRevision
 from transports.nats.kv import KeyValue
 from transports.nats.kv_types import Entry, Operation
 from transports.nats.subjects import escape, unescape
@@ -42,7 +42,7 @@ class Presence:
     incarnation: None: larger than that of any process before, which the store may know better than
     the machine's clock. ttl: seconds after which a key ends. came, went: are told of each other
     node; went also when another process takes its place, before came. replaced: is called when
-    another process has taken this node's name.
+    another process has taken this node's name. remake: makes the bucket if it is not there.
     """
 
     def __init__(
@@ -54,6 +54,7 @@ class Presence:
         came: Callable[[str], object],
         went: Callable[[str], object],
         replaced: Callable[[], object],
+        remake: Callable[[], Awaitable[object]],
     ) -> None:
         self.nodes: dict[str, int] = {}
         """The incarnation of each node, this one's included."""
@@ -67,6 +68,7 @@ class Presence:
         self._came = came
         self._went = went
         self._replaced = replaced
+        self._remake = remake
         self._revision = 0
         self._now = trio.Event()
         self._incarnation = 0
@@ -117,6 +119,16 @@ class Presence:
             except (ActorError, trio.TooSlowError) as error:
                 log.debug("%s: its key is not renewed: %s", self._name, error)
                 wait = self._ttl / 10
+                if isinstance(error, NoResponders | trio.TooSlowError):
+                    await self._remake_bucket()
+
+    async def _remake_bucket(self) -> None:
+        """Nobody takes what is written to it: perhaps somebody has deleted it, or the store."""
+        try:
+            with trio.fail_after(self._ttl):
+                await self._remake()
+        except (ActorError, trio.TooSlowError) as error:
+            log.debug("%s: the bucket is not there: %s", self._name, error)
 
     async def _renewed(self) -> bool:
         """False: another process is this node now."""

@@ -155,7 +155,8 @@ class Parser:
                     raise ProtocolFault(f"a line of more than {max_line} bytes")
                 break
             line = data[start:end]
-            fields = line.split()
+            # At spaces alone: other white space may be in a subject that somebody has made.
+            fields = line.split(b" ")
             verb = fields[0] if fields else b""
             if verb == b"MSG":
                 stop = self._end_of_payload(fields, 4, data, end)
@@ -211,7 +212,11 @@ def _with_headers(fields: list[bytes], data: bytes) -> Message:
     size = _number(fields[-2])
     if size > len(data):
         raise ProtocolFault(f"headers of {size} bytes in a message of {len(data)}")
-    headers, status, description = decode_headers(data[:size])
+    try:
+        headers, status, description = decode_headers(data[:size])
+    except ProtocolFault:
+        # Whoever published it has made them: the server looks at their size only.
+        headers, status, description = NO_HEADERS, 0, ""
     return Message(
         fields[1].decode(errors="replace"),
         data[size:],

@@ -66,6 +66,15 @@ def _check(subject: str, allowed: re.Pattern[str], wildcards: str) -> bytes:
     return data
 
 
+def is_answerable(reply: str) -> bool:
+    """Whether a message that anybody may have sent can be answered at its reply subject.
+
+    It is answered with this user's permissions: so not where that is taken for a command of the
+    server or a write to its store ("$JS...", "$KV..."), nor at a node's or a queue's own subjects.
+    """
+    return not reply.startswith(("$", "trouper."))
+
+
 def escape(name: str) -> str:
     """Any name as one token: letters, digits, "_" and "-" as they are, other bytes as "=XX".
 

@@ -7,12 +7,14 @@ from collections import deque
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
+import attrs
 import trio
 
 from transports.nats.errors import (
     ApiError,
     NatsError,
     NoResponders,
+    NotConnected,
     OutcomeUnknown,
     RequestTimeout,
 )
@@ -79,6 +81,7 @@ class Watch:
         self._last = 0
         # The keys of the snapshot that is being taken; None: it is complete.
         self._seen: dict[str, None] | None = {}
+        self._is_given_out = False
         self._said_initial = False
         self.restarts = 0
         """How often it had to ask again for everything."""
@@ -114,6 +117,8 @@ class Watch:
         while not self._ready:
             if self._broken:
                 await self._begin_again()
+            elif self._is_given_out:
+                await self._make_sure()
             elif self._messages:
                 self._take(self._messages.popleft())
             else:
@@ -131,6 +136,7 @@ class Watch:
         self._broken = ""
         self._last = 0
         self._seen = {}
+        self._is_given_out = False
         inbox = client.new_inbox()
         self._listening = client.listen(inbox, self._came, on_error=self._refused)
         stream = self._kv.stream
@@ -158,8 +164,7 @@ class Watch:
         )
         delivered = answer.get("delivered")
         given_out = delivered.get("consumer_seq", 0) if isinstance(delivered, dict) else 0
-        if not answer.get("num_pending", 0) and not given_out:
-            self._complete()
+        self._is_given_out = not answer.get("num_pending", 0) and not given_out
 
     async def _begin_again(self) -> None:
         """Until it is done: servers may be gone, or elect a leader."""
@@ -170,7 +175,7 @@ class Watch:
             try:
                 await self._client.wait_connected()
                 await self._begin()
-            except (NoResponders, RequestTimeout, OutcomeUnknown):
+            except (NoResponders, RequestTimeout, OutcomeUnknown, NotConnected):
                 pass
             except ApiError as error:
                 if error.code == NOT_FOUND:
@@ -179,6 +184,24 @@ class Watch:
                 return
             await trio.sleep(pause * (0.5 + rng.random() / 2))
             pause = min(2 * pause, PAUSE_AT_MOST)
+
+    async def _make_sure(self) -> None:
+        """Say what the server has left out of the snapshot, which is then complete.
+
+        A key that is written while the snapshot is given out is not in it: its old place is gone,
+        and the new one is behind. And who gives it out may lag behind the leader.
+        """
+        kv = self._kv
+        assert self._seen is not None
+        try:
+            for key in await kv.subjects(self._pattern):
+                if key not in self._seen and (last := await kv.last(key)) is not None:
+                    self._say(attrs.evolve(last, value=b"") if self._headers_only else last)
+        except (NoResponders, RequestTimeout, OutcomeUnknown, NotConnected, ApiError) as error:
+            self._broken = str(error)
+            return
+        self._is_given_out = False
+        self._complete()
 
     def _end(self) -> None:
         self._client.when_connected.remove(self._connected)
@@ -247,7 +270,7 @@ class Watch:
         )
         self._say(entry)
         if self._seen is not None and not position.pending:
-            self._complete()
+            self._is_given_out = True
 
     def _take_status(self, message: Message) -> None:
         if message.status != HEARTBEAT_STATUS:
@@ -259,6 +282,9 @@ class Watch:
             last = message.headers.get("Nats-Last-Consumer", "")
             if last.isdigit() and int(last) != self._last:
                 self._broken = "a message is missing"
+            elif self._seen is not None:
+                # It has nothing more, though it said that there was: that is gone by now.
+                self._is_given_out = True
             stalled = message.headers.get("Nats-Consumer-Stalled")
             if stalled:
                 self._client.publish(stalled)
@@ -266,10 +292,13 @@ class Watch:
     def _say(self, entry: Entry) -> None:
         known = self._known.get(entry.key)
         now = (entry.revision, entry.created)
+        # (Of a bucket that was made anew, revisions are lower and come later.)
+        is_news = known is None or entry.revision > known[0] or entry.created > known[1]
         if self._seen is not None:
             self._seen[entry.key] = None
-            if known == now or (self._said_initial and known is None and not _is_put(entry)):
-                return
+            is_news &= not self._said_initial or known is not None or _is_put(entry)
+        if not is_news:
+            return
         if _is_put(entry):
             self._known[entry.key] = now
         else:

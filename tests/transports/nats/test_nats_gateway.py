@@ -224,6 +224,81 @@ async def test_what_is_not_exposed_has_no_subject(
                 await other_program.run(call)
 
 
+NASTY = [
+    (b"_IN\x0bBOX", b""),
+    (b"_IN\x0cBOX", b""),
+    (b"_INBOX.1", b"NATS/1.0\r\nno colon\r\n\r\n"),
+    (b"_INBOX.1", b"NATS/1.0 abc\r\n\r\n"),
+    (b"_INBOX.1", b"no headers\r\n\r\n"),
+    (b"_INBOX.*", b""),
+    (b"\xff\xfe", b""),
+    (b"x" * 3000, b""),
+]
+
+
+async def test_nothing_that_another_program_writes_costs_the_node_its_connection(
+    nats_server: Server, other_program: Oracle, unique: str
+) -> None:
+    async with shop(nats_server, unique, "service://inventory", "topic://a.**") as system:
+        system.register("service://inventory", system.spawn(Inventory))
+        commands = [b"PUB trouper.%b.topic.a.x\x0by 2\r\n{}\r\n" % unique.encode()]
+        for reply, headers in NASTY:
+            size = len(headers)
+            commands.append(
+                b"HPUB trouper.%b.service.inventory %b %d %d\r\n%b{}\r\n"
+                % (unique.encode(), reply, size, size + 2, headers)
+            )
+        await write(nats_server, b"".join(commands))
+        body = {"name": "gateway.Reserve", "fields": {"item": "a"}}
+        subject = f"trouper.{unique}.service.inventory"
+        assert (await request(other_program, subject, body))[0] == {"reply": 9}
+        assert node_of(system)._client.statistics.reconnects == 0
+
+
+async def write(server: Server, commands: bytes) -> None:
+    """As a program without a library, and wait until the server has taken them."""
+    stream = await trio.open_tcp_stream("127.0.0.1", server.port)
+    async with stream:
+        await stream.send_all(b'CONNECT {"headers":true}\r\n' + commands + b"PING\r\n")
+        answer = b""
+        while not answer.endswith(b"PONG\r\n"):
+            answer += await stream.receive_some()
+
+
+async def test_no_answer_goes_where_it_would_be_a_command_or_a_write(
+    nats_server: Server, other_program: Oracle, unique: str
+) -> None:
+    async with shop(nats_server, unique, "service://inventory") as system:
+        system.register("service://inventory", system.spawn(Inventory))
+        node = node_of(system)
+        bucket = node.bucket_name
+        key = f"node.{system.name}"
+        before = await node.bucket.get(key)
+        here = f"trouper.{unique}.node.{system.name}.{node.incarnation}"
+        body = b'{"name":"gateway.Reserve","fields":{"item":"a"}}'
+        call = b'{"back":"trouper.%b.node.x.1.to.1","id":"1"}' % unique.encode()
+        commands = b""
+        for subject, data, reply in (
+            (f"trouper.{unique}.service.inventory", body, f"$KV.{bucket}.{key}"),
+            (f"trouper.{unique}.service.inventory", body, f"{here}.call"),
+            # An empty answer deletes it.
+            (f"{here}.call", call, f"$JS.API.STREAM.DELETE.KV_{bucket}"),
+        ):
+            commands += b"PUB %b %b %d\r\n%b\r\n" % (
+                subject.encode(),
+                reply.encode(),
+                len(data),
+                data,
+            )
+        await write(nats_server, commands)
+        # What came before is answered.
+        subject = f"trouper.{unique}.service.inventory"
+        assert (await request(other_program, subject, body))[0] == {"reply": 9}
+        await node._client.flush()
+        assert (await node.bucket.get(key)).value == before.value
+        assert (await node.bucket.info()).name == f"KV_{bucket}"
+
+
 async def test_a_ref_in_a_message_is_an_address(
     nats_server: Server, other_program: Oracle, unique: str
 ) -> None:

@@ -18,6 +18,7 @@ from transports.nats.errors import (
 )
 from transports.nats.kv import KeyValue
 from transports.nats.kv_types import Entry, Operation
+from transports.nats.protocol import Message
 from transports.nats.subjects import escape
 from transports.nats.watch import INITIAL_DONE, Watch
 
@@ -271,6 +272,57 @@ async def test_a_watch_of_many_keys_is_complete(url: str, unique: str) -> None:
             assert seen[-1] is None
             assert sorted(each[0] for each in seen if each) == sorted(f"k{n}" for n in range(300))
             assert watch.restarts == 0
+
+
+async def test_keys_that_are_written_while_a_watch_begins_are_in_what_it_says_first(
+    url: str, unique: str
+) -> None:
+    async with Client(url) as client, Client(url) as other:
+        kv = await KeyValue.create_bucket(client, unique, storage="memory")
+        theirs = KeyValue(other, unique)
+        keys = [f"k{number}" for number in range(300)]
+        for key in keys:
+            await kv.put(key, b"")
+
+        async def write(keys: list[str]) -> None:
+            while True:
+                for key in keys:
+                    await kv.put(key, b"")
+
+        async with trio.open_nursery() as nursery:
+            for start in range(8):
+                nursery.start_soon(write, keys[start::8])
+            # Each of some 25 is incomplete, by what the server gives out.
+            for _ in range(200):
+                assert sorted(await theirs.keys()) == sorted(keys)
+            nursery.cancel_scope.cancel()
+
+
+async def test_what_a_server_that_lags_does_not_know_of_is_not_gone(url: str, unique: str) -> None:
+    async with Client(url) as client:
+        kv = await KeyValue.create_bucket(client, unique, storage="memory")
+        await kv.put("a", b"1")
+        await kv.put("b", b"2")
+        async with kv.watch() as watch:
+            assert await take(watch, 3) == [("a", b"1", "PUT"), ("b", b"2", "PUT"), None]
+            came = watch._came
+
+            def lags(message: Message) -> None:
+                tokens = message.reply.split(".")
+                if message.subject.endswith(".a"):
+                    place = 8 if len(tokens) == 9 else 10
+                    message.reply = ".".join([*tokens[:place], "0", *tokens[place + 1 :]])
+                    came(message)
+
+            # Another server gives out all that there is, and does not know of "b" yet.
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(watch, "_came", lags)
+                client.reconnect()
+                with trio.move_on_after(0.5):
+                    assert await take(watch, 1) == []
+            assert watch.restarts == 1
+            await kv.put("c", b"3")
+            assert await take(watch, 1) == [("c", b"3", "PUT")]
 
 
 async def test_a_watch_finds_that_a_message_is_missing_and_asks_again(

@@ -303,6 +303,32 @@ async def test_a_node_whose_key_has_ended_puts_it_there_again(unique: str) -> No
                 assert (await bucket.get("node.a")).value
 
 
+class Fenced(Actor):
+    """Replies with its fence."""
+
+    def receive(self, message: object) -> list[float]:
+        return [self.context.fence or 0.0]
+
+
+async def test_a_bucket_that_somebody_has_deleted_is_made_anew_and_fences_grow(
+    nats_server: Server, unique: str
+) -> None:
+    lease = Lease(ttl=1.5)
+    a, b = (Nats(nats_server.url, cluster=unique, ttl=1.0, lease=lease) for _ in range(2))
+    async with ActorSystem("a", transport=a) as one, ActorSystem("b", transport=b) as other:
+        here, there = [await each.start(Singleton, Fenced, name="only") for each in (one, other)]
+        before = await here.ask(Get(), timeout=10)
+        async with Client(nats_server.url) as client:
+            await KeyValue(client, a.bucket_name).delete_bucket()
+        with trio.fail_after(20):
+            while (after := await there.ask(Get(), timeout=None)) == before:
+                await trio.sleep(0.05)
+            assert after > before
+            assert await here.ask(Get(), timeout=None) == after
+            while await a.bucket.keys("node.>") != ["node.a", "node.b"]:
+                await trio.sleep(0.05)
+
+
 async def test_a_node_uses_the_bucket_that_is_there_as_it_was_made(
     nats_server: Server, unique: str
 ) -> None:
