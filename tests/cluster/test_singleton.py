@@ -157,6 +157,47 @@ async def test_what_was_under_way_to_an_owner_that_is_lost_is_a_dead_letter_as_i
         assert [each.message for each in other.dead_letters.recent] == [Add(1), Where()]
 
 
+class CutOff(MemoryStore):
+    """One node's way to a store that it shares, until it is cut off."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        vars(self).update(vars(store))
+        self.away = False
+
+    async def _look(self) -> None:
+        if self.away:
+            await trio.sleep_forever()
+        await super()._look()
+
+
+async def test_a_lost_owner_keeps_nobody_waiting_beyond_its_lease_however_long_its_node_may_be_away(
+    autojump_clock: trio.abc.Clock,
+) -> None:
+    network, store = MemoryNetwork(), MemoryStore()
+    cut_off = CutOff(store)
+    limits = Limits(lost_after=1_000.0)
+
+    def system(name: str, peer: str, store: MemoryStore) -> ActorSystem:
+        endpoint = network.endpoint(name)
+        node = Node(endpoint, peers=[peer], limits=limits, store=store, lease=LEASE)
+        return ActorSystem(name, transport=node)
+
+    async with system("two", "one", store) as other, system("one", "two", cut_off) as one:
+        await one.start(Singleton, Tally, name="tally")
+        there = await other.start(Singleton, Tally, name="tally")
+        assert await there.ask(Where()) == "one"
+        network.part("one", "two")
+        cut_off.away = True
+        began = trio.current_time()
+        there.tell(Add(1))
+        with pytest.raises(ActorStopped, match="its owner was lost") as caught:
+            await there.ask(Where(), timeout=60)
+        assert caught.value.started
+        assert await there.ask(Where(), timeout=60) == "two"
+        assert trio.current_time() - began < 1.5 * LEASE.ttl
+    assert (one.ledger.missing, other.ledger.missing) == (0, 0)
+
+
 async def test_messages_wait_in_order_until_somebody_owns_it(
     autojump_clock: trio.abc.Clock,
 ) -> None:

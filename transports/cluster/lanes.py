@@ -24,10 +24,14 @@ NumberedT = TypeVar("NumberedT", bound=Numbered)
 
 @attrs.frozen
 class Route:
-    """Where messages for a shard go: a node, and by which fencing number it owns the shard."""
+    """Where messages for a shard go: a node, and by which fencing number it owns the shard.
+
+    session: that of the node, by which it does.
+    """
 
     node: str
     fence: int
+    session: str = ""
 
 
 class Lane(Generic[NumberedT]):

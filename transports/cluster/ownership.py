@@ -147,7 +147,16 @@ class Ownership:
             return None
         if self._membership.view.fate(owned.record.session) is Fate.GONE:
             return None
-        return Route(owned.record.node, owned.revision)
+        return Route(owned.record.node, owned.revision, owned.record.session)
+
+    def is_over(self, route: Route) -> bool:
+        """Whether nobody begins with anything any more that was sent on this route."""
+        return self._membership.view.fate(route.session) is Fate.GONE
+
+    @property
+    def patience(self) -> float:
+        """Seconds until an answer that should be there by now is given up."""
+        return self._membership.patience
 
     def _standing(self, shard: int) -> Standing:
         view, session = self._membership.view, self._membership.session

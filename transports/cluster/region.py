@@ -187,6 +187,7 @@ class Region(Actor, abc.ABC):
         self._lanes: dict[int, Lane[Job]] = {}
         self._flushing: dict[int, None] = {}
         self._retries: dict[int, Timer] = {}
+        self._overdue: dict[int, Timer] = {}
         self._held = 0
         self._last = 0
         self.now = system._dispatcher.timers.clock
@@ -265,8 +266,36 @@ class Region(Actor, abc.ABC):
     def flush_all(self) -> None:
         """Others may own what they did not own before."""
         for shard, lane in tuple(self._lanes.items()):
+            if lane.under_way:
+                self._look_at_owner(shard, lane)
             if lane.waits:
                 self.flush(shard)
+
+    def _look_at_owner(self, shard: int, lane: Lane[Job]) -> None:
+        """If it was lost with its lease, do not wait until its node is, too, which may take longer.
+
+        One that is alive has stopped before, and said what it had begun with and what not.
+        """
+        route = lane.route
+        if route is None or route.node == self.context.system.name or shard in self._overdue:
+            return
+        if not self._ownership.is_over(route):
+            return
+
+        def give_up() -> None:
+            del self._overdue[shard]
+            if lane.route is route:
+                for job in tuple(lane.under_way):
+                    lane.done(job)
+                    _answer_is_lost(job, "its owner was lost in the middle of it")
+                    self._ended()
+                self.flush(shard)
+
+        self._overdue[shard] = self._later(self._ownership.patience, give_up)
+
+    def _later(self, seconds: float, callback: Callable[[], None]) -> Timer:
+        cell = self.context._cell
+        return cell._dispatcher.timers.add(seconds, None, callback, cell._rare_part().timers)
 
     def flush(self, shard: int) -> None:
         """Send what can be sent of one shard."""
@@ -308,9 +337,7 @@ class Region(Actor, abc.ABC):
             self._lanes[shard].unblock()
             self.flush(shard)
 
-        cell = self.context._cell
-        timers = cell._dispatcher.timers
-        self._retries[shard] = timers.add(RETRY_AFTER, None, again, cell._rare_part().timers)
+        self._retries[shard] = self._later(RETRY_AFTER, again)
 
     def answered(self, job: Job, value: Any) -> None:
         """An owner has handled a job, or has not."""
@@ -353,11 +380,18 @@ class Region(Actor, abc.ABC):
                     dispatcher.dead_letters.add(cell, job.message, reason)
             for job in tuple(lane.under_way):
                 lane.done(job)
-                inner, job.inner = job.inner, None
-                if inner is not None:
-                    inner.waits = None
-                if job.ask is not None:
-                    job.ask.where = "being handled"
-                    job.ask.stopped("it stopped, and its owner's answer finds nobody")
-                    if inner is not None:
-                        inner.abandoned()
+                _answer_is_lost(job, "it stopped, and its owner's answer finds nobody")
+
+
+def _answer_is_lost(job: Job, why: str) -> None:
+    """Nothing is to be heard of a job that is under way. Its owner may have begun with it."""
+    inner, job.inner = job.inner, None
+    if inner is not None:
+        inner.waits = None
+    if job.ask is None:
+        log.info("%s: whether %r was handled: %s", job, type(job.message).__name__, why)
+        return
+    job.ask.where = "being handled"
+    job.ask.stopped(why)
+    if inner is not None:
+        inner.abandoned()
