@@ -291,8 +291,11 @@ async def test_a_node_that_owns_nothing_does_not_warn_that_its_lease_is_over(
 ) -> None:
     world = World()
     store = world.store = Silent()
-    async with world.system("one"):
+    async with world.system("one") as system:
+        only = await system.start(Singleton, Tally, [], name="tally")
         await trio.sleep(0.5)
+        only.stop()
+        await only.stopped()
         with caplog.at_level(logging.DEBUG, "transports.cluster"):
             store.away = True
             await trio.sleep(3 * LEASE.ttl)
