@@ -27,9 +27,10 @@ class Singleton(Region):
 
     The actor may act as long as its node renews its lease (see `Lease`): before each message,
     start and hook it is looked whether that holds, and before those of its children; when it is
-    over the actor is cancelled at once, without its `stopped()` hook. `self.context.fence` is a number that each later owner has a larger one of.
-    A message whose owner is lost in the middle of it is not given to the next one: who asked gets
-    ActorStopped. One that had provably not begun is.
+    over the actor is cancelled at once, without its `stopped()` hook. `self.context.fence` is a
+    number that each later owner has a larger one of. A message whose owner is lost in the middle of
+    it is not given to the next one: who asked gets ActorStopped. One that had provably not begun
+    is.
 
     Raises:
         NoStore: the nodes share none.
