@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from contextlib import AsyncExitStack
+from math import inf
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from supervision import OneForOne
 from tests.cluster.test_singleton import World, two
 from tests.simulation.apps_of_clusters import Shelves
 from transports import Node, Sharded
+from transports.cluster.region import membership_of
 from transports.testing import Faults, simulate
 
 
@@ -170,6 +172,36 @@ def test_each_entity_is_there_once_whatever_befalls_nodes_network_and_store(seed
 def test_the_same_run_is_the_same_again() -> None:
     one, other = (simulate(Shelves, seed=5) for _ in range(2))
     assert one.hash == other.hash
+
+
+class Slow(Actor):
+    def __init__(self, key: str, fences: list[Any]) -> None:
+        fences.append(self.context.fence)
+
+    async def stopped(self) -> None:
+        await trio.sleep(1.0)
+        # As if the node went on after a standstill, and had not noticed so far.
+        membership_of(self.context.system).session.until = -inf
+
+    def receive(self, message: Any) -> int | None:
+        return self.context.fence
+
+
+async def test_what_waits_for_an_entitys_stop_makes_no_other_one_after_the_lease(
+    autojump_clock: trio.abc.Clock,
+) -> None:
+    fences: list[Any] = []
+    async with World().system("one") as system:
+        shelves = await system.start(make(idle=0.5), Slow, fences, name="shelves")
+        entity = Sharded.ref(shelves, "a")
+        first = await entity.ask("hello")
+        # It stops: nobody has sent it anything.
+        await trio.sleep(1.0)
+        entity.tell("hello again")
+        await trio.sleep(0.1)
+        assert await entity.ask("hello", timeout=30) > first
+    assert fences[0] == first
+    assert fences[1] > first
 
 
 class Fussy(Actor):

@@ -200,6 +200,12 @@ class Stamps(Application):
         held_by_nobody(cluster, "printer")
 
 
+class Narrow(Stamps):
+    """As Stamps, with a margin for what two clocks may differ by, and no more."""
+
+    lease = Lease(ttl=LEASE.ttl, margin=0.04)
+
+
 # -- one that fails, waits until it is made anew, and has a child
 
 

@@ -11,7 +11,7 @@ from actors.ask import Ask
 from actors.cell import Cell
 from actors.errors import ActorStopped
 from actors.waiting import Raised
-from tests.simulation.apps_of_clusters import Shelves, Stamps
+from tests.simulation.apps_of_clusters import Narrow, Shelves, Stamps
 from tests.simulation.planting import Change, bug
 from transports.cluster import membership
 from transports.cluster.lanes import Lane, Route
@@ -23,6 +23,7 @@ from transports.cluster.region import Job, Region
 from transports.cluster.session import OwnSession
 from transports.cluster.store import Entry
 from transports.cluster.view import Fate, View
+from transports.testing.faults import Faults
 
 fate = View.fate
 answered = Region.answered
@@ -32,7 +33,7 @@ standing = Ownership._standing
 session_lost = Ownership.session_lost
 
 
-@bug(Stamps, engine_part=0.3, store_slow=0.3)
+@bug(Narrow, faults=Faults.only(engine_part=0.3, store_slow=0.5))
 def validity_counted_from_the_reply() -> Iterable[Change]:
     """A node counts its time from when a renewal is answered, and not from when it was sent."""
 
@@ -42,7 +43,7 @@ def validity_counted_from_the_reply() -> Iterable[Change]:
     yield OwnSession, "_until", until
 
 
-@bug(Stamps, engine_part=0.3, skew=1.0, store_expiry=0.0)
+@bug(Stamps, faults=Faults.only(engine_part=0.3, skew=1.0))
 def no_margin() -> Iterable[Change]:
     """A node acts until the very end of its time by its own clock, which may be slow."""
 
@@ -236,7 +237,7 @@ def next_owner_not_waited_for() -> Iterable[Change]:
     yield Lane, "ready", at_once
 
 
-@bug(Shelves)
+@bug(Shelves, faults=Faults.only(slow=0.3))
 def attempts_not_told_apart() -> Iterable[Change]:
     """An owner takes what is behind a message that it has sent back."""
     yield Attempts, "refuse", lambda self, origin, attempt: None

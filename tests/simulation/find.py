@@ -118,9 +118,9 @@ INTRODUCTION: Final = """## Planted bugs
 A simulator that finds nothing may be looking at nothing. So bugs are planted, one at a time, that
 such runtimes and applications have: {bugs} of them, in `tests/simulation`. Each is found in the
 first 1,000 seeds, {first} of them by the first one that was tried, with the rates of faults that
-`simulate` has by itself (but `double=0.1` where that is the fault, and more of what a few bugs of
-leases need); none needs more than {most} faults. Without the bug the same seeds pass (up to 50),
-and so does the smallest schedule.
+`simulate` has by itself (but `double=0.1` where that is the fault, and nothing but what they need
+for a few bugs of leases); none needs more than {most} faults. Without the bug the same seeds pass
+(up to 50), and so does the smallest schedule.
 `python -m tests.simulation.find` searches anew; `tests/simulation/test_planted_bugs.py` runs the
 smallest schedules, with the bug and without it.
 

@@ -37,17 +37,17 @@ Changes = Callable[[], Iterable[Change]]
 
 
 def bug(
-    application: Recipe, scheduler: Kind = "fair", **rates: float
+    application: Recipe, scheduler: Kind = "fair", faults: Faults | None = None, **rates: float
 ) -> Callable[[Changes], Changes]:
     """Register a bug: its name is the function's, and what it is, its docstring.
 
-    rates: that are not those of `Faults()`.
+    faults: that find it; or rates: that are not those of `Faults()`.
     """
 
     def register(changes: Changes) -> Changes:
         name = changes.__name__.replace("_", "-")
         what = " ".join((inspect.getdoc(changes) or "").split())
-        BUGS[name] = Bug(name, what, application, changes, scheduler, Faults(**rates))
+        BUGS[name] = Bug(name, what, application, changes, scheduler, faults or Faults(**rates))
         return changes
 
     return register
