@@ -141,6 +141,29 @@ async def test_an_entity_that_fails_too_often_begins_anew_and_the_others_go_on(
         assert await shelves.ask(Put("b", 1)) == ("one", 2)
 
 
+async def test_thousands_of_shards_are_owned_and_handed_over(
+    autojump_clock: trio.abc.Clock,
+) -> None:
+    world, shards = World(), 2_000
+
+    def owned(system: ActorSystem) -> int:
+        node = system._transport
+        assert isinstance(node, Node)
+        assert node.membership is not None
+        return len(node.membership.regions["shelves"].tenures)
+
+    async with world.system("one", "two") as one:
+        await one.start(make(shards=shards), Shelf, [], name="shelves")
+        while owned(one) < shards:
+            await trio.sleep(0.1)
+        async with world.system("two", "one") as other:
+            await other.start(make(shards=shards), Shelf, [], name="shelves")
+            while owned(one) + owned(other) < shards or owned(other) < shards / 3:
+                await trio.sleep(0.1)
+        while owned(one) < shards:
+            await trio.sleep(0.1)
+
+
 async def test_when_a_node_comes_shards_are_handed_over_in_order(
     autojump_clock: trio.abc.Clock,
 ) -> None:

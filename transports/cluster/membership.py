@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import trio
 
 from transports.cluster.ownership import Ownership
-from transports.cluster.records import Session, decode_session, encode, session_key
+from transports.cluster.records import OWNERS, Session, decode_session, encode, session_key
 from transports.cluster.session import Lease, OwnSession, State
 from transports.cluster.store import (
     Entry,
@@ -36,6 +36,7 @@ T = TypeVar("T")
 
 SILENT_AFTER: Final = 2
 """Times to live of a session after which it is asked whether it is still there."""
+WRITES_AT_ONCE: Final = 64
 LEAVE_WITHIN: Final = 2.0
 """Seconds for the last word to the store when the system is left."""
 
@@ -60,6 +61,8 @@ class Membership:
         self.session = OwnSession(lease)
         self.clock = system.env.clock()
         self.regions: dict[str, Ownership] = {}
+        self.writing = trio.Semaphore(WRITES_AT_ONCE)
+        """So that a renewal does not wait behind thousands of records."""
         self.nursery: trio.Nursery
         self._chance = system.env.random("session", incarnation)
         self._poked = trio.Event()
@@ -282,7 +285,11 @@ class Membership:
                 if self.view.lost:
                     lost, self.view.lost = self.view.lost, ""
                     self.store_has_lost(lost)
-                self.reconsider()
+                if isinstance(change, Entry) and change.key.startswith(OWNERS):
+                    for region in tuple(self.regions.values()):
+                        region.has_changed(change.key)
+                else:
+                    self.reconsider()
 
     def reconsider(self) -> None:
         """Something is news: let all regions look again."""

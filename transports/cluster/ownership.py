@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from transports.cluster.lanes import Route
 from transports.cluster.placement import WISHES, Standing, Wish, chosen, standing
-from transports.cluster.records import Record, encode, owner_key
+from transports.cluster.records import OWNERS, Record, encode, owner_key, word
 from transports.cluster.session import OwnSession, State
 from transports.cluster.store import (
     Entry,
@@ -85,6 +85,7 @@ class Ownership:
     def __init__(self, membership: Membership, name: str, shards: int, moves: bool) -> None:
         self._membership = membership
         self.name = name
+        self._prefix = f"{OWNERS}{word(name)}."
         self.shards = shards
         self.moves = moves
         self.is_open = False
@@ -194,6 +195,21 @@ class Ownership:
         if self._owner is not None:
             self._owner.routes_changed()
 
+    def reconsider_shard(self, shard: int) -> None:
+        """Something is news of one: with thousands of them, not all are looked at each time."""
+        membership = self._membership
+        if membership.session.holds(membership.clock()) and membership.view.is_complete:
+            self._choose()
+            self._look_at(shard, self._wish(shard))
+        if self._owner is not None:
+            self._owner.routes_changed()
+
+    def has_changed(self, key: str) -> None:
+        """There is news of this key, which is a record's."""
+        shard = key.removeprefix(self._prefix)
+        if shard != key and shard.isdecimal() and int(shard) < self.shards:
+            self.reconsider_shard(int(shard))
+
     def _look_at(self, shard: int, wish: Wish) -> None:
         tenure = self.tenures.get(shard)
         match wish:
@@ -252,7 +268,7 @@ class Ownership:
         tenure.is_over = True
         self._given_up[tenure.shard] = tenure.fence
         self._membership.something_stopped()
-        self.reconsider()
+        self.reconsider_shard(tenure.shard)
 
     def session_lost(self) -> None:
         """Stop everything, at once."""
@@ -268,10 +284,11 @@ class Ownership:
 
     async def _write_and_look(self, shard: int, state: str) -> None:
         try:
-            await self._write(shard, state)
+            async with self._membership.writing:
+                await self._write(shard, state)
         finally:
             self._busy.pop(shard, None)
-        self.reconsider()
+        self.reconsider_shard(shard)
 
     async def _write(self, shard: int, state: str) -> None:
         membership = self._membership

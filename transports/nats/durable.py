@@ -7,6 +7,7 @@ killed between a handler's end and the acknowledgement leaves it to be delivered
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
@@ -24,7 +25,15 @@ from actors import (
 from actors.address import Address
 from actors.cell import Cell
 from transports.errors import DecodeError, NotEncodable
-from transports.nats.errors import ApiError, NatsError, PayloadTooLarge
+from transports.nats.errors import (
+    ApiError,
+    NatsError,
+    NoResponders,
+    NotConnected,
+    OutcomeUnknown,
+    PayloadTooLarge,
+    RequestTimeout,
+)
 from transports.nats.jetstream import JetStream
 from transports.nats.jetstream_types import ConsumerConfig, StreamConfig
 from transports.nats.subjects import escape
@@ -38,8 +47,11 @@ log = logging.getLogger("transports")
 
 PREFIX: Final = "durable:"
 CONSUMER: Final = "trouper"
+MOST_OF_NAME: Final = 150
+"""Bytes of an escaped name: a stream's has 255 at most, with the cluster's name and ours in it."""
 ACK_WAIT: Final = 30.0
 """Seconds after which a message of a node that was killed is given to another one."""
+ACK_AGAIN_AFTER: Final = 0.25
 FETCH_FOR: Final = 5.0
 DELIVERIES: Final = 10
 """How often the engine gives a message out before it is a dead letter: it may end each process."""
@@ -63,6 +75,8 @@ def check_durable(durable: Iterable[str]) -> tuple[str, ...]:
         address = Address.parse(each)
         if address.scheme != "queue" or "*" in address.path:
             raise InvalidAddress(each, "what can be durable is a queue: queue://jobs")
+        if len(escape(address.path)) > MOST_OF_NAME:
+            raise InvalidAddress(each, f"as the name of a stream it has over {MOST_OF_NAME} bytes")
         names.append(address.path)
     return tuple(dict.fromkeys(names))
 
@@ -75,15 +89,11 @@ class DurableQueue(Actor):
 
     def __init__(self, queue: Store) -> None:
         self._queue = queue
-        self._stored = 0
 
     async def receive(self, message: Any) -> None:
         """Have it stored, however long that takes."""
-        node = self._queue.node
         try:
-            body = node.codec.encode_value(message)
-            self._stored += 1
-            await self._queue.store(body, f"{node.name}.{node.incarnation}.{self._stored}")
+            await self._queue.store(self._queue.node.codec.encode_value(message))
         except (NotEncodable, PayloadTooLarge, ApiError) as error:
             self._refuse(message, error)
 
@@ -108,6 +118,8 @@ class Store:
         self._stream = f"trouper-{node.cluster}-queue-{escape(name)}"
         self._subject = f"trouper.{node.cluster}.durable.{escape(name)}"
         self._made = self._has_consumer = False
+        # Not of the actor that stores: whoever comes after it is not to use a number again.
+        self._stored = 0
         self._changed = trio.Event()
         self._held: dict[Delivered, None] = {}
         """Those that a consumer has now."""
@@ -121,12 +133,14 @@ class Store:
 
     # -- storing
 
-    async def store(self, body: bytes, identity: str) -> None:
-        """Have the engine store it: once, since it knows the identity. Until it is, or cancelled.
+    async def store(self, body: bytes) -> None:
+        """Have the engine store it: once, by its number. Until it is, or cancelled.
 
         Raises:
             PayloadTooLarge, ApiError: it never will be.
         """
+        self._stored += 1
+        identity = f"{self.node.name}.{self.node.incarnation}.{self._stored}"
         attempt = 0
         while True:
             try:
@@ -137,6 +151,8 @@ class Store:
                     isinstance(error, ApiError) and error.err_code == TOO_LARGE
                 ):
                     raise
+                # Perhaps somebody has deleted the stream.
+                self._made = self._made and not isinstance(error, NoResponders)
                 level = logging.WARNING if attempt == 3 else logging.DEBUG
                 log.log(level, "%s: not stored yet: %s", self.address, error)
             else:
@@ -212,7 +228,9 @@ class Store:
         # One is waited for; of those behind it, what is there is taken with it.
         found = await consumer.fetch(1, expires=FETCH_FOR, heartbeat=FETCH_FOR / 4)
         if found and free > 1:
-            found += await consumer.fetch(free - 1, expires=0)
+            # What was given out already is not to wait for its ACK_WAIT.
+            with contextlib.suppress(NatsError):
+                found += await consumer.fetch(free - 1, expires=0)
         return found
 
     async def _consumer(self) -> Consumer:
@@ -230,8 +248,9 @@ class Store:
             message = self._read(queue, delivered)
             if message is not None:
                 await queue.ask(message[0], timeout=None)
-            await delivered.ack_sync()
-            answer = _nothing
+            answer = delivered.ack
+            if await self._acknowledge(delivered):
+                answer = _nothing
         except ActorFailed:
             # After its deliveries here it is among the dead letters, with its failures.
             answer = delivered.term
@@ -244,6 +263,19 @@ class Store:
             except NatsError as error:
                 log.debug("%s: %s is given out again: %s", self.address, delivered, error)
             self.changed()
+
+    async def _acknowledge(self, delivered: Delivered) -> bool:
+        """Whether the engine has heard that it was handled; asked again while it is away."""
+        give_up_at = trio.current_time() + ACK_WAIT
+        while trio.current_time() < give_up_at:
+            try:
+                await delivered.ack_sync()
+            except (NoResponders, NotConnected, OutcomeUnknown, RequestTimeout) as error:
+                log.debug("%s: %s is not acknowledged yet: %s", self.address, delivered, error)
+                await trio.sleep(ACK_AGAIN_AFTER)
+            else:
+                return True
+        return False
 
     def _read(self, queue: Cell, delivered: Delivered) -> tuple[Any] | None:
         """The message; None: it is a dead letter."""

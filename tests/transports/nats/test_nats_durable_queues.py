@@ -250,6 +250,49 @@ async def test_a_consumer_that_gets_nothing_says_why_once(
         await server.start()
 
 
+async def test_a_stream_that_somebody_has_deleted_is_made_anew_by_who_only_sends(
+    nats_server: Server, unique: str
+) -> None:
+    async with system("a", nats_server, unique) as a:
+        await a.at(QUEUE).ask(Job(0))
+        async with Client(nats_server.url) as client:
+            await JetStream(client).delete_stream(f"trouper-{unique}-queue-jobs")
+        with trio.fail_after(20):
+            assert await a.at(QUEUE).ask(Job(1), timeout=None) is None
+        assert await left_in(nats_server, unique) == 1
+
+
+async def test_what_stores_may_be_stopped_and_what_comes_after_it_is_no_duplicate(
+    nats_server: Server, unique: str
+) -> None:
+    async with system("a", nats_server, unique) as a:
+        await a.at(QUEUE).ask(Job(0))
+        storing = a.at(QUEUE)
+        storing.stop()
+        await storing.stopped()
+        await a.at(QUEUE).ask(Job(1))
+        assert await left_in(nats_server, unique) == 2
+
+
+async def test_what_was_handled_is_acknowledged_when_the_server_is_there_again(
+    unique: str,
+) -> None:
+    done: list[int] = []
+    async with Server() as server, system("a", server, unique) as a:
+        gate = trio.Event()
+        a.consume(QUEUE, a.spawn(Worker, done, gate), prefetch=2)
+        for number in range(2):
+            await a.at(QUEUE).ask(Job(number))
+        await until(lambda: len(node_of(a)._stores["jobs"]._held) == 2)
+        await server.stop()
+        gate.set()
+        await until(lambda: len(done) == 2)
+        await server.start()
+        await until(lambda: not node_of(a)._stores["jobs"]._held, within=20)
+        assert await left_in(server, unique) == 0
+        assert done == [0, 1]
+
+
 async def test_pressure_reaches_the_sender_while_the_server_is_away(unique: str) -> None:
     async with Server() as server, system("a", server, unique) as a:
         await a.at(QUEUE).ask(Job(0))
@@ -267,6 +310,11 @@ async def test_pressure_reaches_the_sender_while_the_server_is_away(unique: str)
     assert (ledger.missing, ledger.queued, ledger.in_flight) == (0, 0, 0)
     assert ledger.dead == ledger.sent - ledger.handled - ledger.rejected
     assert ledger.dead >= 10_000
+
+
+def test_a_name_that_no_stream_can_have_is_refused() -> None:
+    with pytest.raises(ValueError, match="150 bytes"):
+        Nats(cluster="c", durable=["queue://" + "ä" * 60])
 
 
 @pytest.mark.parametrize("address", ["topic://a", "service://a", "queue://*", "jobs"])
