@@ -121,6 +121,7 @@ class Store:
         # Not of the actor that stores: whoever comes after it is not to use a number again.
         self._stored = 0
         self._changed = trio.Event()
+        self._closed = False
         self._held: dict[Delivered, None] = {}
         """Those that a consumer has now."""
 
@@ -215,8 +216,12 @@ class Store:
                     wait = min(RETRY_AT_MOST, 0.05 * 2.0 ** min(attempt, 10))
                     await trio.sleep(wait * chance.uniform(0.5, 1.0))
 
+    def close(self) -> None:
+        """Give out no more; what is being handled goes on."""
+        self._closed = True
+
     def _free(self) -> int:
-        return sum(self._prefetches()) - len(self._held)
+        return 0 if self._closed else sum(self._prefetches()) - len(self._held)
 
     def _prefetches(self) -> Iterable[int]:
         for name, _, prefetch in self.node.system._queues.all_consumers():

@@ -36,7 +36,7 @@ from transports.nats.events import Connected, Disconnected, Event, Failed, LameD
 from transports.nats.gateway import Gateway, check_exposed
 from transports.nats.kv import KeyValue
 from transports.nats.pool import parse_url
-from transports.nats.presence import Presence
+from transports.nats.presence import Presence, Record
 from transports.nats.store import NatsStore
 from transports.nodes.connecting import Connections
 from transports.nodes.limits import Limits
@@ -297,8 +297,8 @@ class Nats(Node):
             try:
                 self.bucket = await self._open_bucket(client)
                 self._presence = Presence(
-                    *(self.bucket, system.name, system.env, self._ttl, self._came, self._went),
-                    self._replaced,
+                    *(self.bucket, system.name, system.env, self._ttl, self._durable),
+                    *(self._came, self._went, self._replaced),
                     partial(self._open_bucket, client),
                 )
                 incarnation = await self._presence.enter(self._incarnation)
@@ -357,15 +357,28 @@ class Nats(Node):
 
         system.install_resolver("queue", resolve)
 
-    def _came(self, name: str) -> None:
+    def _came(self, name: str, record: Record) -> None:
+        if name != self.name:
+            theirs = [each for each in record.durable if each not in self._durable]
+            ours = [each for each in self._durable if each not in record.durable]
+            for keeper, other, queues in ((name, self.name, theirs), (self.name, name, ours)):
+                if queues:
+                    log.warning(
+                        "node %s has the engine keep the queues %s, and node %s does not: what one "
+                        "puts there the other never gets; give both the same durable=[...]",
+                        *(keeper, queues, other),
+                    )
         self._engine.call(Peer.by_name(name))
 
     def _went(self, name: str) -> None:
         self._engine.call_no_more(Peer.by_name(name))
 
     def _replaced(self) -> None:
-        """The other process of this name answers programs that are no nodes, and this one not."""
+        """The other process of this name answers programs that are no nodes, and this one not; nor
+        does this one take anything more from durable queues."""
         self._gateway.close()
+        for store in self._stores.values():
+            store.close()
 
     def _on_event(self, event: Event) -> None:
         match event:

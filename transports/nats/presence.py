@@ -31,18 +31,20 @@ PREFIX: Final = "node."
 
 @attrs.frozen
 class Record:
-    """What a node says of itself."""
+    """What a node says of itself. durable: the names of the queues that it has the engine keep."""
 
     incarnation: int
+    durable: tuple[str, ...] = ()
 
 
 class Presence:
     """This node's key, and those of the others.
 
     incarnation: None: larger than that of any process before, which the store may know better than
-    the machine's clock. ttl: seconds after which a key ends. came, went: are told of each other
-    node; went also when another process takes its place, before came. replaced: is called when
-    another process has taken this node's name. remake: makes the bucket if it is not there.
+    the machine's clock. durable: as in `Record`. ttl: seconds after which a key ends. came, went:
+    are told of each other node; went also when another process takes its place, before came.
+    replaced: is called when another process has taken this node's name. remake: makes the bucket if
+    it is not there.
     """
 
     def __init__(
@@ -51,7 +53,8 @@ class Presence:
         name: str,
         env: Env,
         ttl: float,
-        came: Callable[[str], object],
+        durable: tuple[str, ...],
+        came: Callable[[str, Record], object],
         went: Callable[[str], object],
         replaced: Callable[[], object],
         remake: Callable[[], Awaitable[object]],
@@ -65,6 +68,7 @@ class Presence:
         self._key = PREFIX + escape(name)
         self._env = env
         self._ttl = ttl
+        self._durable = durable
         self._came = came
         self._went = went
         self._replaced = replaced
@@ -151,12 +155,13 @@ class Presence:
 
     async def _stored(self) -> int:
         try:
-            return _incarnation(await self._bucket.get(self._key)) or 0
+            found = _record(await self._bucket.get(self._key))
         except KeyNotFound:
             return 0
+        return 0 if found is None else found.incarnation
 
     def _value(self) -> bytes:
-        return msgspec.json.encode(Record(self._incarnation))
+        return msgspec.json.encode(Record(self._incarnation, self._durable))
 
     # -- the others
 
@@ -182,24 +187,22 @@ class Presence:
             name = check_name(unescape(entry.key.removeprefix(PREFIX)), "node")
         except ValueError:
             return
-        incarnation = _incarnation(entry) if entry.operation is Operation.PUT else None
+        record = _record(entry) if entry.operation is Operation.PUT else None
         before = self.nodes.get(name)
-        if incarnation == before or (incarnation or 0) < 0:
-            return
-        if incarnation is None:
-            del self.nodes[name]
-            self._went(name)
-            return
-        self.nodes[name] = incarnation
-        if before is not None:
-            self._went(name)
-        self._came(name)
+        if record is None:
+            if self.nodes.pop(name, None) is not None:
+                self._went(name)
+        elif record.incarnation != before:
+            self.nodes[name] = record.incarnation
+            if before is not None:
+                self._went(name)
+            self._came(name, record)
 
 
-def _incarnation(entry: Entry) -> int | None:
+def _record(entry: Entry) -> Record | None:
     """What a key says; None if it makes no sense: whoever can write to the bucket wrote it."""
     try:
-        found = msgspec.json.decode(entry.value, type=Record).incarnation
+        found = msgspec.json.decode(entry.value, type=Record)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
-    return found if found > 0 else None
+    return found if found.incarnation > 0 else None

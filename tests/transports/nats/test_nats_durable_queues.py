@@ -237,6 +237,42 @@ async def test_while_the_server_is_away_messages_wait_and_are_stored_once(unique
     accounted(a)
 
 
+async def test_nodes_that_differ_in_what_is_durable_are_told(
+    nats_server: Server, unique: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with (
+        system("keeps", nats_server, unique),
+        ActorSystem("plain", transport=Nats(nats_server.url, cluster=unique)),
+        system("too", nats_server, unique),
+    ):
+        text = "node keeps has the engine keep the queues ['jobs'], and node plain does not"
+        await until(lambda: caplog.text.count(text) == 2)
+        assert "node keeps has the engine keep the queues ['jobs'], and node too" not in caplog.text
+
+
+async def test_of_two_processes_with_one_name_the_later_alone_takes_from_a_durable_queue(
+    nats_server: Server, unique: str
+) -> None:
+    done: dict[str, list[int]] = {"earlier": [], "later": []}
+    both = [
+        ActorSystem(
+            "a",
+            transport=Nats(
+                nats_server.url, cluster=unique, durable=[QUEUE], limits=LIMITS, ttl=1.0
+            ),
+        )
+        for _ in done
+    ]
+    async with both[0] as earlier, both[1] as later:
+        await until(lambda: node_of(earlier)._stores["jobs"]._closed)
+        for each, numbers in zip(both, done.values(), strict=True):
+            each.consume(QUEUE, each.spawn(Worker, numbers))
+        for number in range(20):
+            await later.at(QUEUE).ask(Job(number))
+        await until(lambda: len(done["later"]) == 20)
+        assert done["earlier"] == []
+
+
 async def test_a_consumer_that_gets_nothing_says_why_once(
     unique: str, caplog: pytest.LogCaptureFixture
 ) -> None:
