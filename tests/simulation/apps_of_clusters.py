@@ -383,7 +383,7 @@ class Drawer(Shelf):
     """Takes longer to end than there is between its lease and the next owner."""
 
     async def stopped(self) -> None:
-        await self.work(20)
+        await self.work(45)
 
 
 class Drawers(Shelves):
