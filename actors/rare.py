@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from actors.waiting import Waiter
 
 if TYPE_CHECKING:
+    from trio import CancelScope
+
     from actors.ask import Ask
     from actors.cell import Cell
     from actors.errors import LinkBroken
@@ -98,6 +100,7 @@ class Rare:
         "ending",
         "failure",
         "helper_waits",
+        "hook",
         "incarnation",
         "killed",
         "lease",
@@ -160,6 +163,8 @@ class Rare:
         self.incarnation = 1
         self.lease: Lease | None = None
         """Looked at before each start, message and hook."""
+        self.hook: CancelScope | None = None
+        """In which `stopped()` runs of one that has a lease."""
         self.terms: Terms | None = None
         """What its parent demands of it, if it said so."""
         self.between = False

@@ -17,6 +17,7 @@ from actors.errors import ActorStopped
 from actors.failure import ExitReason, Failure
 from actors.limits import nothing_left_open, stop_limit
 from actors.mailbox import NOTHING
+from actors.rare import Terms
 from actors.states import DRAINING, RUNNING, STOPPED, STOPPING, enter
 from actors.waiting import Raised, Waiter
 from actors.watching import end_of_incarnation
@@ -104,6 +105,19 @@ def kill(top: Cell) -> None:
             cell._wake()
 
 
+def cut_off(top: Cell) -> None:
+    """Kill an actor and all below it, without hooks: those that run end too. Its lease is over."""
+    todo = [top]
+    while todo:
+        cell = todo.pop()
+        rare = cell._rare_part()
+        rare.terms = Terms(brutal=True)
+        if rare.hook is not None:
+            rare.hook.cancel()
+        todo.extend((cell._children or {}).values())
+    kill(top)
+
+
 async def drain_and_stop(cell: Cell) -> None:
     """The queue of a draining cell is empty."""
     await finish(cell, cell._rare_part().stop_reason or ExitReason.NORMAL)
@@ -140,12 +154,17 @@ async def _clean_up(cell: Cell, actor: Actor) -> None:
     if cell._dispatcher.workers.hooks_abandoned:
         seconds = 0.0
     with_time = trio.move_on_after(seconds)
+    rare = cell._rare
+    if rare is not None and rare.lease is not None:
+        rare.hook = with_time
     try:
         with with_time:
             await nothing_left_open(cell, with_time, actor.stopped())
     except Exception as error:
         log.exception("%s: stopped() raised; it has stopped", cell, exc_info=error)
-    if with_time.cancelled_caught:
+    if with_time.cancelled_caught and rare is not None and _is_brutal(cell):
+        log.warning("%s: stopped() was cancelled: its lease is over", cell)
+    elif with_time.cancelled_caught:
         log.warning("%s: stopped() took longer than %g s: it was cancelled", cell, seconds)
 
 

@@ -12,7 +12,7 @@ from actors import Actor, ActorRef, ActorSystem, Directive, Failure, Restart
 from actors.cell import Cell
 from actors.rare import Terms
 from actors.spawning import spawn
-from actors.stopping import kill
+from actors.stopping import cut_off
 
 
 class Held:
@@ -27,8 +27,7 @@ class Held:
         return not self.is_over
 
     def has_ended(self, cell: Cell) -> None:
-        cell._rare_part().terms = Terms(brutal=True)
-        kill(cell)
+        cut_off(cell)
 
 
 class Fails(Exception):
@@ -146,3 +145,55 @@ async def test_without_its_lease_an_actor_does_not_start(
         owner.tell("make")
         await trio.sleep(0.1)
     assert said == [*BEGUN, "it stops", "it is made"]
+
+
+class Tidy(Actor):
+    """Takes its time to stop; so does its child."""
+
+    def __init__(self, said: list[str], depth: int = 1) -> None:
+        self.said = said
+        if depth:
+            self.context.spawn(Tidy, said, depth - 1, name="child")
+
+    async def stopped(self) -> None:
+        self.said.append(f"{self.context.ref.address.path} begins")
+        await trio.sleep(2)
+        self.said.append(f"{self.context.ref.address.path} ends")
+
+    def receive(self, message: Any) -> None:
+        pass
+
+
+class Parent(Actor):
+    def __init__(self, lease: Held, said: list[str]) -> None:
+        spawn(self.context._cell, Tidy, (said,), "it", Terms(lease=lease))
+
+    def receive(self, message: Any) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("after", "begun"),
+    [
+        (1.0, ["parent/it/child begins"]),
+        (3.0, ["parent/it/child begins", "parent/it/child ends", "parent/it begins"]),
+    ],
+)
+async def test_a_hook_that_runs_ends_with_the_lease(
+    after: float, begun: list[str], autojump_clock: trio.testing.MockClock
+) -> None:
+    said: list[str] = []
+    lease = Held()
+    async with ActorSystem("one") as system:
+        await system.start(Parent, lease, said, name="parent")
+        it = system.at("actor://one/parent/it")
+        cell = system._find(it.address)
+        assert isinstance(cell, Cell)
+        it.stop()
+        await trio.sleep(after)
+        lease.is_over = True
+        lease.has_ended(cell)
+        with trio.fail_after(0.01):
+            await it.stopped()
+        await trio.sleep(5)
+    assert said == begun

@@ -298,6 +298,7 @@ class Shelves(Application):
     each = 30
     keys = ("a", "b", "c", "d")
     shards = 5
+    shelf: ClassVar[type[Shelf]] = Shelf
 
     def __init__(self) -> None:
         self.outside: defaultdict[str, Outside] = defaultdict(Outside)
@@ -310,7 +311,7 @@ class Shelves(Application):
         make = functools.partial(
             Sharded, key="key", shards=self.shards, idle=IDLE, strategy=strategy
         )
-        start = functools.partial(node.system.start, make, Shelf, self, name="shelves")
+        start = functools.partial(node.system.start, make, self.shelf, self, name="shelves")
         await node.system.start(Operator, start, [], name="operator")
 
     async def work(self, cluster: Cluster) -> None:
@@ -376,6 +377,19 @@ class Shelves(Application):
             if sender:
                 must("order", numbers == sorted(set(numbers)), f"{sender} to {key}: {numbers}")
         held_by_nobody(cluster, "shelves")
+
+
+class Drawer(Shelf):
+    """Takes longer to end than there is between its lease and the next owner."""
+
+    async def stopped(self) -> None:
+        await self.work(45)
+
+
+class Drawers(Shelves):
+    """As Shelves."""
+
+    shelf = Drawer
 
 
 async def answers(ask: Callable[[], Awaitable[object]], what: str) -> None:

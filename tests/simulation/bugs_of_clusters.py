@@ -10,8 +10,10 @@ import trio
 from actors.ask import Ask
 from actors.cell import Cell
 from actors.errors import ActorStopped
+from actors.rare import Terms
+from actors.stopping import kill
 from actors.waiting import Raised
-from tests.simulation.apps_of_clusters import Narrow, Shelves, Stamps
+from tests.simulation.apps_of_clusters import Drawers, Narrow, Shelves, Stamps
 from tests.simulation.planting import Change, bug
 from transports.cluster import membership
 from transports.cluster.lanes import Lane, Route
@@ -72,6 +74,17 @@ def lease_not_looked_at() -> Iterable[Change]:
 
     yield Tenure, "holds", lambda self: not self.is_over
     yield Ownership, "session_lost", lost
+
+
+@bug(Drawers, faults=Faults.only(engine_part=0.3))
+def a_hook_outlives_the_lease() -> Iterable[Change]:
+    """What is in its `stopped()` hook when the lease is over goes on with that."""
+
+    def without_hooks(self: Owner, cell: Cell) -> None:
+        cell._rare_part().terms = Terms(brutal=True)
+        kill(cell)
+
+    yield Owner, "stop_hard", without_hooks
 
 
 @bug(Stamps)

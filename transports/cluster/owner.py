@@ -18,7 +18,7 @@ from actors.intensity import Intensity
 from actors.rare import Terms
 from actors.spawning import spawn
 from actors.states import RUNNING, STOPPED
-from actors.stopping import kill, stop
+from actors.stopping import cut_off, stop
 from supervision import Strategy, TooManyRestarts
 from supervision.backoff import delay
 from supervision.child import ChildSpec
@@ -139,8 +139,7 @@ class Owner(Actor):
 
     def stop_hard(self, cell: Cell) -> None:
         """Stop an entity at once, without its hook: it may do nothing more."""
-        cell._rare_part().terms = Terms(brutal=True)
-        kill(cell)
+        cut_off(cell)
 
     def _end(self, tenure: Tenure, end: Callable[[Cell], None]) -> bool:
         if tenure in self._to_begin:
