@@ -24,6 +24,7 @@ from transports.errors import (
     NoStore,
     NotEncodable,
     RemoteFailure,
+    ShardsDiffer,
 )
 from transports.memory import MemoryNetwork
 from transports.nodes.limits import Limits
@@ -48,6 +49,7 @@ __all__ = [
     "NotEncodable",
     "RemoteFailure",
     "Sharded",
+    "ShardsDiffer",
     "Singleton",
     "Store",
     "Tcp",

@@ -64,6 +64,24 @@ class WindowFull(ActorError):
         )
 
 
+class ShardsDiffer(ActorError):
+    """A region has another number of shards on another node: it cannot run on this one.
+
+    Attributes: `region`, `node`, `shards` (here), `other` (a node), `theirs` (its shards).
+    """
+
+    def __init__(self, region: str, node: str, shards: int, other: str, theirs: int) -> None:
+        self.region = region
+        self.node = node
+        self.shards = shards
+        self.other = other
+        self.theirs = theirs
+        super().__init__(
+            f"{region!r} has {shards} shards on node {node}, and {theirs} on node {other}: one key "
+            "would have two entities; give it the same shards=... on all nodes"
+        )
+
+
 class NoStore(ActorError):
     """Something that there is once in a cluster was to start where the nodes share no store.
 

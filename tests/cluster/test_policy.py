@@ -103,7 +103,7 @@ def test_no_two_names_have_the_same_word(one: str, other: str) -> None:
 
 
 def test_what_is_written_is_read_again() -> None:
-    session = Session("n1", 3, ("counter",), 7)
+    session = Session("n1", 3, {"counter": 1}, 7)
     record = Record("session.n1.3.1", "n1", "released")
     assert decode_session(encode(session)) == session
     assert decode_record(encode(record)) == record
@@ -133,11 +133,11 @@ def test_what_a_whole_answer_does_not_say_is_gone() -> None:
     view = View()
     view.begin()
     view.apply(entry(R0, Record(S1, "n1"), 5))
-    view.apply(entry(S2, Session("n2", 1, ("counter",)), 6))
+    view.apply(entry(S2, Session("n2", 1, {"counter": 1}), 6))
     assert view.fate(S1) is Fate.UNKNOWN
     view.apply(Current())
     assert view.fate(S1) is Fate.GONE
-    assert view.nodes("counter") == ["n2"]
+    assert view.nodes("counter") == {"n2": 1}
 
 
 def test_an_answer_of_one_that_lags_behind_says_nothing_of_what_is_newer() -> None:
@@ -161,10 +161,10 @@ def test_a_session_that_is_gone_stays_so_whatever_comes_later() -> None:
 
 def test_the_renewal_of_a_session_is_no_news() -> None:
     view = View()
-    assert view.apply(entry(S1, Session("n1", 1, (), 0), 3))
-    assert not view.apply(entry(S1, Session("n1", 1, (), 1), 4))
-    assert view.apply(entry(S1, Session("n1", 1, ("counter",), 2), 5))
-    assert not view.apply(entry(S1, Session("n1", 1, ("counter",), 3), 6))
+    assert view.apply(entry(S1, Session("n1", 1, {}, 0), 3))
+    assert not view.apply(entry(S1, Session("n1", 1, {}, 1), 4))
+    assert view.apply(entry(S1, Session("n1", 1, {"counter": 1}, 2), 5))
+    assert not view.apply(entry(S1, Session("n1", 1, {"counter": 1}, 3), 6))
     assert view.apply(Deleted(S1, 7))
 
 

@@ -14,7 +14,7 @@ from actors import Actor, ActorFailed, ActorSystem, Request, message
 from supervision import OneForOne
 from tests.cluster.test_singleton import World, two
 from tests.simulation.apps_of_clusters import Shelves
-from transports import Node, Sharded
+from transports import Node, Sharded, ShardsDiffer
 from transports.cluster.region import membership_of
 from transports.testing import Faults, simulate
 
@@ -102,6 +102,9 @@ async def test_a_key_can_be_said_beside_the_message(autojump_clock: trio.abc.Clo
             await shelves.ask(Put("a", 1))
         with pytest.raises(TypeError, match="key of an entity"):
             Sharded.ref(shelves, 1.5)  # type: ignore[arg-type]
+        for key in (2**64, -(2**63) - 1, "a\ud800"):
+            with pytest.raises(ValueError, match="key of an entity"):
+                Sharded.ref(shelves, key)
 
 
 async def test_an_idle_entity_stops_and_what_comes_meanwhile_is_not_lost(
@@ -139,6 +142,26 @@ async def test_an_entity_that_fails_too_often_begins_anew_and_the_others_go_on(
                 await shelves.ask(Put("a", -1))
         assert await shelves.ask(Put("a", 1)) == ("one", 1)
         assert await shelves.ask(Put("b", 1)) == ("one", 2)
+
+
+@pytest.mark.parametrize("together", [False, True])
+async def test_a_node_on_which_there_are_other_shards_has_none_of_it(
+    autojump_clock: trio.abc.Clock, together: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    world, seen = World(), []  # type: ignore[var-annotated]
+    wrong = world.system("two", max_restarts=0)
+    async with world.system("one") as one:
+        with pytest.raises(BaseExceptionGroup) as caught:
+            async with wrong as two:
+                here = await one.start(make(), Shelf, seen, name="shelves")
+                if not together:
+                    await trio.sleep(3)
+                await two.start(make(shards=8), Shelf, seen, name="shelves")
+                await trio.sleep(10)
+        text = "'shelves' has 8 shards on node two, and 16 on node one"
+        assert caught.group_contains(ShardsDiffer, match=text)
+        for key in "abcdefgh":
+            assert await here.ask(Put(key, 1)) == ("one", 1)
 
 
 async def test_thousands_of_shards_are_owned_and_handed_over(

@@ -85,11 +85,11 @@ class World:
         self.network = MemoryNetwork()
         self.store = MemoryStore()
 
-    def system(self, name: str, *peers: str) -> ActorSystem:
+    def system(self, name: str, *peers: str, **options: Any) -> ActorSystem:
         limits = Limits(lost_after=1.0, heartbeat=0.3)
         endpoint = self.network.endpoint(name)
         node = Node(endpoint, peers=peers, limits=limits, store=self.store, lease=LEASE)
-        return ActorSystem(name, transport=node)
+        return ActorSystem(name, transport=node, **options)
 
 
 async def two(stack: AsyncExitStack) -> tuple[ActorSystem, ActorSystem]:

@@ -73,7 +73,7 @@ class Membership:
         self._heard: dict[str, tuple[Session, float]] = {}
         self._claims_from = -inf
         # Of `takes` in the session's value, as it was confirmed last.
-        self._confirmed_takes: tuple[str, ...] = ()
+        self._confirmed_takes: dict[str, int] = {}
         self._said = trio.Event()
         self._is_member = trio.Event()
         self._has_regions = trio.Event()
@@ -129,7 +129,7 @@ class Membership:
     # -- the session
 
     def _value(self, beat: int) -> bytes:
-        takes = tuple(region.name for region in self.regions.values() if region.is_open)
+        takes = {region.name: region.shards for region in self.regions.values() if region.takes}
         return encode(Session(self.node, self.incarnation, takes, beat))
 
     async def _open(self) -> None:

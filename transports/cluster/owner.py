@@ -24,7 +24,7 @@ from supervision.backoff import delay
 from supervision.child import ChildSpec
 from transports.cluster.ownership import Ownership, Tenure
 from transports.cluster.records import word
-from transports.errors import DecodeError
+from transports.errors import DecodeError, ShardsDiffer
 
 log = logging.getLogger("transports.cluster")
 
@@ -117,6 +117,7 @@ class Owner(Actor):
         self._by_cell: dict[Cell, Entity] = {}
         self._ending: dict[int, Tenure] = {}
         self._to_begin: list[Tenure] = []
+        self._fault: ShardsDiffer | None = None
         self._attempts: dict[int, Attempts] = {}
         self._intensities: dict[Key, Intensity] = {}
         self._sweeps = False
@@ -128,6 +129,11 @@ class Owner(Actor):
         if self._kind.eager:
             self._to_begin.append(tenure)
             self._look_again()
+
+    def differs(self, error: ShardsDiffer) -> None:
+        """The region cannot run here: fail, on the next turn."""
+        self._fault = error
+        self._look_again()
 
     def drain(self, tenure: Tenure) -> bool:
         """Let the entities of a shard handle what they have, and stop."""
@@ -325,6 +331,8 @@ class Owner(Actor):
             self._begin_due()
 
     def _begin_due(self) -> None:
+        if self._fault is not None:
+            raise self._fault
         to_begin, self._to_begin = self._to_begin, []
         for tenure in to_begin:
             if tenure.accepts and tenure.holds() and ONLY not in self._entities:

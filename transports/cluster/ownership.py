@@ -19,6 +19,7 @@ from transports.cluster.store import (
     WrongRevision,
 )
 from transports.cluster.view import Fate
+from transports.errors import ShardsDiffer
 
 if TYPE_CHECKING:
     from actors.cell import Cell
@@ -77,6 +78,9 @@ class OwnerOf(Protocol):
     def routes_changed(self) -> None:
         """Others may own what they did not own before."""
 
+    def differs(self, error: ShardsDiffer) -> None:
+        """The region cannot run here."""
+
 
 class Ownership:
     """One region on one node. shards: how many. moves: whether what is owned moves to a node that
@@ -96,8 +100,15 @@ class Ownership:
         # By shard: the fence that this node has stopped by, and never acts by again.
         self._given_up: dict[int, int] = {}
         # Which node should have each shard, of these nodes.
-        self._nodes: list[str] = []
+        self._nodes: dict[str, int] = {}
+        # Nobody had another number of shards when this one looked.
+        self._agrees = False
         self._chosen: list[str] = [""] * shards
+
+    @property
+    def takes(self) -> bool:
+        """Whether it runs here, as far as the others are told."""
+        return self.is_open and self._agrees
 
     @property
     def is_stopping(self) -> bool:
@@ -118,7 +129,7 @@ class Ownership:
         """The region runs here."""
         self._owner = owner
         self.is_open = True
-        self._membership.say_takes()
+        self._agrees = False
         self.reconsider()
 
     async def close(self) -> None:
@@ -143,6 +154,8 @@ class Ownership:
 
     def route(self, shard: int) -> Route | None:
         """Where messages for a shard go; None: nobody owns it, as far as is known."""
+        if not self._agrees:
+            return None
         owned = self._membership.view.record(self.name, shard)
         if owned is None or owned.record.state == "released":
             return None
@@ -171,7 +184,25 @@ class Ownership:
         nodes = self._membership.view.nodes(self.name)
         if nodes != self._nodes:
             self._nodes = nodes
-            self._chosen = [chosen(self.name, shard, nodes) for shard in range(self.shards)]
+            alike = [node for node, shards in nodes.items() if shards == self.shards]
+            self._chosen = [chosen(self.name, shard, alike) for shard in range(self.shards)]
+
+    def _may_run(self) -> bool:
+        """With another number of shards a key would be in two of them, and have two entities."""
+        if self._owner is None:
+            return True
+        others = [node for node, shards in self._nodes.items() if shards != self.shards]
+        # Of two that have looked at the same time one goes on.
+        if others and (not self._agrees or others[0] < self._membership.node):
+            theirs = self._nodes[others[0]]
+            self._owner.differs(
+                ShardsDiffer(self.name, self._membership.node, self.shards, others[0], theirs)
+            )
+            return False
+        if not self._agrees:
+            self._agrees = True
+            self._membership.say_takes()
+        return True
 
     def _wish(self, shard: int) -> Wish:
         stands = self._standing(shard)
@@ -190,6 +221,8 @@ class Ownership:
                 self._owner.routes_changed()
             return
         self._choose()
+        if not self._may_run():
+            return
         for shard in range(self.shards):
             self._look_at(shard, self._wish(shard))
         if self._owner is not None:
@@ -200,6 +233,8 @@ class Ownership:
         membership = self._membership
         if membership.session.holds(membership.clock()) and membership.view.is_complete:
             self._choose()
+            if not self._may_run():
+                return
             self._look_at(shard, self._wish(shard))
         if self._owner is not None:
             self._owner.routes_changed()

@@ -16,13 +16,13 @@ OWNERS: Final = "owner."
 class Session:
     """A node lives: the value of a session's key, which the store deletes when it is not renewed.
 
-    node: its name; incarnation: of the node; takes: the names of the regions that run there;
-    beat: how often it was written.
+    node: its name; incarnation: of the node; takes: the names of the regions that run there, and
+    how many shards each has; beat: how often it was written.
     """
 
     node: str
     incarnation: int
-    takes: tuple[str, ...] = ()
+    takes: dict[str, int] = attrs.Factory(dict)
     beat: int = 0
 
 

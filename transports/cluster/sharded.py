@@ -58,7 +58,8 @@ class Sharded(Region):
     one that fails too often stops, and begins anew with its next message.
 
     A shard that moves is handed over: its entities handle what they have, and stop; what comes for
-    it meanwhile waits where it was sent, in order. Otherwise as `Singleton`.
+    it meanwhile waits where it was sent, in order. Otherwise as `Singleton`. Where a live node has
+    another number of shards, this one fails with ShardsDiffer once it knows that.
 
     Raises:
         NoStore: the nodes share none.
@@ -93,7 +94,7 @@ class Sharded(Region):
         region: of this node, or of another one.
 
         Raises:
-            TypeError: the key is no str or int, or `region` no ref.
+            TypeError, ValueError: the key is none, see `check_key`; or `region` is no ref.
         """
         return EntityRef(region, key)
 
@@ -183,11 +184,20 @@ class EntityRef(WrappedRef):
 
 
 def check_key(key: Any) -> Key:
-    """Return a key.
+    """Return a key, which every node can be told.
 
     Raises:
         TypeError: it is no str or int.
+        ValueError: an int of more than 64 bits, or a str that is no text (a lone surrogate).
     """
-    if isinstance(key, bool) or not isinstance(key, str | int):
+    if isinstance(key, str):
+        try:
+            key.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"the key of an entity is text: {key!r}: {error.reason}") from None
+        return key
+    if isinstance(key, bool) or not isinstance(key, int):
         raise TypeError(f"the key of an entity is a str or an int, not {key!r}")
+    if not -(2**63) <= key < 2**64:
+        raise ValueError(f"the key of an entity has 64 bits at most: {key!r}")
     return key

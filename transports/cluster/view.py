@@ -149,9 +149,11 @@ class View:
         )
         return list(dict.fromkeys(sessions))
 
-    def nodes(self, region: str) -> list[str]:
-        """The names of the live nodes on which a region runs, sorted."""
+    def nodes(self, region: str) -> dict[str, int]:
+        """The live nodes on which a region runs, by name; and how many shards it has there."""
         found = {
-            session.node: None for session in self.sessions.values() if region in session.takes
+            session.node: session.takes[region]
+            for session in self.sessions.values()
+            if region in session.takes
         }
-        return sorted(found)
+        return dict(sorted(found.items()))
