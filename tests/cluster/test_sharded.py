@@ -250,6 +250,38 @@ async def test_what_waits_for_an_entitys_stop_makes_no_other_one_after_the_lease
     assert fences[1] > first
 
 
+class Lasting(Actor):
+    def __init__(self, key: str) -> None:
+        pass
+
+    async def stopped(self) -> None:
+        await trio.sleep(1.0)
+
+    def receive(self, message: Any) -> str:
+        return self.context.system.name
+
+
+async def test_what_waits_for_an_entitys_stop_when_its_region_ends_goes_to_the_next_owner(
+    autojump_clock: trio.abc.Clock,
+) -> None:
+    async with AsyncExitStack() as stack:
+        systems = await two(stack)
+        regions = {
+            system.name: await system.start(make(idle=0.5), Lasting, name="shelves")
+            for system in systems
+        }
+        await trio.sleep(2)
+        key = "a"
+        owner = await Sharded.ref(regions["one"], key).ask("hello")
+        other = Sharded.ref(regions["two" if owner == "one" else "one"], key)
+        # It stops: nobody has sent it anything.
+        await trio.sleep(1.0)
+        other.tell("hello")
+        await trio.sleep(0.1)
+        regions[owner].stop()
+        assert await other.ask("hello", timeout=30) != owner
+
+
 class Fussy(Actor):
     def __init__(self, key: str) -> None:
         if key == "bad":

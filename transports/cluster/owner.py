@@ -122,6 +122,11 @@ class Owner(Actor):
         self._intensities: dict[Key, Intensity] = {}
         self._sweeps = False
 
+    async def stopped(self) -> None:
+        """Send back what waits for the stop of entities: nobody tells of that any more."""
+        for entity in self._entities.values():
+            self._send_back(entity)
+
     # -- what is owned; called at any time
 
     def begin(self, tenure: Tenure) -> None:
