@@ -74,7 +74,7 @@ def test_a_journal_that_is_wrong_fails_the_soak(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def planted(folder: Path, *numbers: int | Iterable[int]) -> Audit:
-        some = next(folder.glob("*.journal"))
+        some = next(each for each in sorted(folder.glob("*.journal")) if each.stat().st_size)
         lines = some.read_bytes().splitlines(keepends=True)
         (folder / "planted.journal").write_bytes(lines[0])
         return audit(folder, *numbers)  # type: ignore[arg-type]

@@ -23,6 +23,7 @@ from actors import (
     InvalidAddress,
 )
 from actors.address import Address
+from actors.ask import Reply
 from actors.cell import Cell
 from transports.errors import DecodeError, NotEncodable
 from transports.nats.errors import (
@@ -47,6 +48,8 @@ log = logging.getLogger("transports")
 
 PREFIX: Final = "durable:"
 CONSUMER: Final = "trouper"
+AT_ONCE: Final = 64
+"""Messages for which the engine's answer is waited for at once: each is a round trip."""
 MOST_OF_NAME: Final = 150
 """Bytes of an escaped name: a stream's has 255 at most, with the cluster's name and ours in it."""
 ACK_WAIT: Final = 30.0
@@ -89,19 +92,62 @@ class DurableQueue(Actor):
 
     def __init__(self, queue: Store) -> None:
         self._queue = queue
+        self._under_way = 0
+        self._less = trio.lowlevel.ParkingLot()
 
     async def receive(self, message: Any) -> None:
         """Have it stored, however long that takes."""
+        reply = self.context.reply_later()
         try:
-            await self._queue.store(self._queue.node.codec.encode_value(message))
-        except (NotEncodable, PayloadTooLarge, ApiError) as error:
-            self._refuse(message, error)
+            body = self._queue.node.codec.encode_value(message)
+        except NotEncodable as error:
+            self._refuse(message, reply, error)
+            return
+        while self._under_way >= AT_ONCE:
+            await self._less.park()
+        self._under_way += 1
+        await self._queue.node.start(self._store, message, body, reply)
 
-    def _refuse(self, message: Any, error: ActorError) -> None:
+    async def stopped(self) -> None:
+        """The engine has answered for all, if there is time for that."""
+        while self._under_way:
+            await self._less.park()
+
+    async def _store(
+        self, message: Any, body: bytes, reply: Reply, *, task_status: trio.TaskStatus[None]
+    ) -> None:
+        is_begun = is_over = False
+
+        def begin() -> None:
+            # The next message is taken when this one is on its way: so they keep their order.
+            nonlocal is_begun
+            if not is_begun:
+                is_begun = True
+                task_status.started()
+
+        try:
+            await self._queue.store(body, begin)
+            reply.reply()
+            is_over = True
+        except (PayloadTooLarge, ApiError) as error:
+            begin()
+            self._refuse(message, reply, error)
+            is_over = True
+        finally:
+            self._under_way -= 1
+            self._less.unpark_all()
+            if is_begun and not is_over:
+                # The node ends, and nobody knows whether it is stored.
+                self._bury(message)
+
+    def _refuse(self, message: Any, reply: Reply, error: ActorError) -> None:
         """No attempt will succeed: it is the sender's error, and no failure of this queue."""
-        cell = self.context._cell
-        self.context.reply_later().fail(error)
+        reply.fail(error)
         log.warning("%s: %s", self._queue.address, error)
+        self._bury(message)
+
+    def _bury(self, message: Any) -> None:
+        cell = self.context._cell
         cell._dispatcher.counters.at_the_door += 1
         cell._dispatcher.dead_letters.add(cell, message, DeadLetterReason.NOT_STORED)
 
@@ -120,6 +166,8 @@ class Store:
         self._made = self._has_consumer = False
         # Not of the actor that stores: whoever comes after it is not to use a number again.
         self._stored = 0
+        # It was said that the engine does not store, and that holds.
+        self._is_late = False
         self._changed = trio.Event()
         self._closed = False
         self._held: dict[Delivered, None] = {}
@@ -134,8 +182,10 @@ class Store:
 
     # -- storing
 
-    async def store(self, body: bytes) -> None:
+    async def store(self, body: bytes, begin: Callable[[], None]) -> None:
         """Have the engine store it: once, by its number. Until it is, or cancelled.
+
+        begin: is called before each attempt, in the step in which it is written.
 
         Raises:
             PayloadTooLarge, ApiError: it never will be.
@@ -146,6 +196,7 @@ class Store:
         while True:
             try:
                 await self._make()
+                begin()
                 await self._jetstream.publish(self._subject, body, message_id=identity)
             except (NatsError, trio.TooSlowError) as error:
                 if isinstance(error, PayloadTooLarge) or (
@@ -154,9 +205,12 @@ class Store:
                     raise
                 # Perhaps somebody has deleted the stream.
                 self._made = self._made and not isinstance(error, NoResponders)
-                level = logging.WARNING if attempt == 3 else logging.DEBUG
+                level = logging.DEBUG
+                if attempt == 3 and not self._is_late:
+                    self._is_late, level = True, logging.WARNING
                 log.log(level, "%s: not stored yet: %s", self.address, error)
             else:
+                self._is_late = False
                 return
             attempt += 1
             chance = self.node.system.env.random("durable", self.name, attempt)

@@ -212,6 +212,10 @@ class Node:
         """A task that ends with this node."""
         self._nursery.start_soon(work, *arguments)
 
+    async def start(self, work: Callable[..., Awaitable[object]], *arguments: Any) -> None:
+        """The same; returns when it has said `task_status.started()`."""
+        await self._nursery.start(work, *arguments)
+
     def connect(self, endpoint: Endpoint, peers: Iterable[Peer]) -> Connections:
         """Be called at an endpoint from now on, and call these peers by it."""
         connections = Connections(self, endpoint)

@@ -15,12 +15,14 @@ from actors import (
     Actor,
     ActorFailed,
     ActorSystem,
+    AskTimeout,
     DeadLetterReason,
     MailboxFull,
     message,
 )
 from tests.transports.nats.test_nats_nodes import LIMITS, accounted, node_of, until
 from transports.nats import Client, JetStream, Nats
+from transports.nats.durable import AT_ONCE
 from transports.nats.engine import Server
 
 pytestmark = pytest.mark.timeout(60)
@@ -279,6 +281,9 @@ async def test_a_consumer_that_gets_nothing_says_why_once(
     async with Server() as server, system("a", server, unique) as a:
         a.consume(QUEUE, a.spawn(Worker, []))
         await a.at(QUEUE).ask(Job(1))
+        # What is handled and not acknowledged yet has the place of another one.
+        store = node_of(a)._stores["jobs"]
+        await until(lambda: store._has_consumer and not store._held)
         server.kill()
         await until(lambda: "queue://jobs: no messages yet: " in caplog.text)
         await trio.sleep(0.5)
@@ -326,7 +331,39 @@ async def test_what_was_handled_is_acknowledged_when_the_server_is_there_again(
         await server.start()
         await until(lambda: not node_of(a)._stores["jobs"]._held, within=20)
         assert await left_in(server, unique) == 0
-        assert done == [0, 1]
+        assert sorted(done) == [0, 1]
+
+
+async def test_many_are_stored_at_once_and_handled_in_the_order_in_which_they_were_sent(
+    nats_server: Server, unique: str
+) -> None:
+    done: list[int] = []
+    async with system("a", nats_server, unique) as a:
+        for number in range(1_000):
+            a.at(QUEUE).tell(Job(number))
+        a.consume(QUEUE, a.spawn(Worker, done), prefetch=1)
+        await until(lambda: len(done) == 1_000)
+        assert done == list(range(1_000))
+        await until(lambda: not node_of(a)._stores["jobs"]._held)
+    accounted(a)
+
+
+async def test_what_the_engine_has_not_answered_for_when_a_node_ends_is_a_dead_letter(
+    unique: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Server() as server, system("a", server, unique) as a:
+        await a.at(QUEUE).ask(Job(0))
+        server.kill()
+        for number in range(10):
+            a.at(QUEUE).tell(Job(number))
+        with pytest.raises(AskTimeout, match="deferred"):
+            await a.at(QUEUE).ask(Job(10), timeout=2)
+        a._stop_within = 0.1
+    accounted(a)
+    assert caplog.text.count("not stored yet") == 1
+    letters = a.dead_letters.recent
+    assert {each.reason for each in letters} == {DeadLetterReason.NOT_STORED}
+    assert sorted(each.message.number for each in letters) == list(range(11))
 
 
 async def test_pressure_reaches_the_sender_while_the_server_is_away(unique: str) -> None:
@@ -337,8 +374,8 @@ async def test_pressure_reaches_the_sender_while_the_server_is_away(unique: str)
             for number in range(10_100):
                 a.at(QUEUE).tell(Job(number))
         with trio.move_on_after(0.2) as scope:
-            # (The first may have the place of the message that is in hand.)
-            for _ in range(3):
+            # (The first may have the places of the messages that are under way.)
+            for _ in range(AT_ONCE + 3):
                 await a.at(QUEUE).send(Job(11))
         assert scope.cancelled_caught
         a._stop_within = 0.1
