@@ -15,13 +15,11 @@ from pathlib import Path
 import trio
 
 from actors import Actor, ActorSystem, Request, message
-from transports import Lease, Limits, Sharded, Singleton
+from transports import Lease, Sharded, Singleton
 from transports.nats import Nats
 
 TTL = 2.0
 """Seconds of the lease, and of a node's key."""
-LIMITS = Limits(heartbeat=0.5, lost_after=TTL / 2)
-"""A silent node is lost in the time of a lease."""
 SHARDS = 64
 
 
@@ -45,7 +43,7 @@ class Owned(Actor):
 
 def node(url: str, cluster: str) -> Nats:
     """A node of that cluster."""
-    return Nats(url, cluster=cluster, ttl=TTL, lease=Lease(ttl=TTL), limits=LIMITS)
+    return Nats(url, cluster=cluster, ttl=TTL, lease=Lease(ttl=TTL))
 
 
 async def start(system: ActorSystem) -> None:
