@@ -278,12 +278,13 @@ async def test_of_two_processes_with_one_name_the_later_alone_takes_from_a_durab
 async def test_a_consumer_that_gets_nothing_says_why_once(
     unique: str, caplog: pytest.LogCaptureFixture
 ) -> None:
+    done: list[int] = []
     async with Server() as server, system("a", server, unique) as a:
-        a.consume(QUEUE, a.spawn(Worker, []))
+        a.consume(QUEUE, a.spawn(Worker, done))
         await a.at(QUEUE).ask(Job(1))
         # What is handled and not acknowledged yet has the place of another one.
         store = node_of(a)._stores["jobs"]
-        await until(lambda: store._has_consumer and not store._held)
+        await until(lambda: done == [1] and not store._held)
         server.kill()
         await until(lambda: "queue://jobs: no messages yet: " in caplog.text)
         await trio.sleep(0.5)
