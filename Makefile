@@ -76,6 +76,7 @@ soak: $(VENV)/$(READY) ## Messages and faults by the million, and processes kill
 		$(BIN)/trouper simulate tests.simulation.apps_of_clusters:$$app --scheduler $$scheduler --seeds 200; done; done
 	@TROUPER_EVERY_FRAME=1 $(BIN)/python -m pytest -q tests/contract/test_cut_at_every_frame.py
 	@TROUPER_LONG=1 $(BIN)/python -m pytest -q -m long
+	@TROUPER_EXAMPLES=2000 $(BIN)/python -m pytest -q --timeout 1200 tests/properties/test_random_worlds.py
 	@$(BIN)/python -m benchmarks.soak_processes
 	@$(BIN)/python -m benchmarks.soak_processes --engine nats --kills 40 --messages 40000
 	@$(BIN)/python -m benchmarks.soak_processes --engine nats --kills 40 --messages 40000 --servers 3

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.properties.worlds import Kind, Plan, Script, run_world
 
 SEED = int(os.environ.get("TROUPER_SEED", "0"))
-EXAMPLES = int(os.environ.get("TROUPER_EXAMPLES", "250"))
+EXAMPLES = int(os.environ.get("TROUPER_EXAMPLES", "100"))
 
 Steps = st.SearchStrategy[tuple[Any, ...]]
 

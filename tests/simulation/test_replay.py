@@ -39,7 +39,9 @@ def seen(outcome: Outcome) -> tuple[object, ...]:
 
 @pytest.mark.parametrize("app", [BankSimulation, Counting])
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize(
+    "seed", [pytest.param(each, marks=[pytest.mark.long] * (each >= 2)) for each in range(6)]
+)
 def test_a_seed_gives_the_same_trace_again(
     app: Callable[[], Application], scheduler: Kind, seed: int, tmp_path: Path
 ) -> None:
@@ -57,7 +59,7 @@ def test_a_seed_gives_the_same_trace_again(
 def test_other_seeds_and_schedulers_give_other_traces() -> None:
     hashes = [
         make_simulation(Counting, seed=seed, scheduler=scheduler).run().hash
-        for seed in range(5)
+        for seed in range(3)
         for scheduler in SCHEDULERS
     ]
     assert len(set(hashes)) == len(hashes)
@@ -90,7 +92,7 @@ print(json.dumps([
 
 
 def test_a_run_replays_from_the_list_of_its_faults() -> None:
-    for seed in range(3):
+    for seed in range(2):
         simulation = make_simulation(BankSimulation, seed=seed, faults=EVERYTHING)
         by_chance = simulation.run()
         assert len(by_chance.fired) > 20

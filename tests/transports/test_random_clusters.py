@@ -200,7 +200,9 @@ def quietly() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("quietly")
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize(
+    "seed", [pytest.param(each, marks=[pytest.mark.long] * (each >= 6)) for each in range(24)]
+)
 def test_a_random_cluster_keeps_its_promises(seed: int) -> None:
     run_cluster(seed)
 
