@@ -170,8 +170,8 @@ class Store:
         self._is_late = False
         self._changed = trio.Event()
         self._closed = False
-        self._held: dict[Delivered, None] = {}
-        """Those that a consumer has now."""
+        self._held: dict[int, Delivered] = {}
+        """Those that a consumer has now, by their numbers in the stream."""
 
     def ref(self) -> ActorRef:
         """What the address stands for on this node."""
@@ -257,8 +257,11 @@ class Store:
                     continue
                 try:
                     for each in await self._fetch(free):
-                        self._held[each] = None
-                        nursery.start_soon(self._handle, each)
+                        number = each.position.sequence
+                        # A server that was killed forgets what it had given out: once is enough.
+                        if number not in self._held:
+                            self._held[number] = each
+                            nursery.start_soon(self._handle, each)
                     attempt = 0
                 except NatsError as error:
                     # The engine is away; or somebody has deleted the stream.
@@ -316,7 +319,7 @@ class Store:
         except ActorError as error:
             log.debug("%s: %s is given out again: %s", self.address, delivered, error)
         finally:
-            del self._held[delivered]
+            del self._held[delivered.position.sequence]
             try:
                 answer()
             except NatsError as error:
@@ -354,7 +357,7 @@ class Store:
     async def _say_that_it_takes_longer(self) -> None:
         while True:
             await trio.sleep(ACK_WAIT / 3)
-            for delivered in tuple(self._held):
+            for delivered in tuple(self._held.values()):
                 try:
                     delivered.in_progress()
                 except NatsError as error:

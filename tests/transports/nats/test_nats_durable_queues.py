@@ -335,6 +335,27 @@ async def test_what_was_handled_is_acknowledged_when_the_server_is_there_again(
         assert sorted(done) == [0, 1]
 
 
+async def test_what_a_server_that_was_killed_gives_out_again_to_who_has_it_is_handled_once(
+    unique: str,
+) -> None:
+    done: list[int] = []
+    async with Server() as server, system("a", server, unique) as a:
+        for number in range(8):
+            await a.at(QUEUE).ask(Job(number))
+        gate = trio.Event()
+        a.consume(QUEUE, a.spawn(Worker, done, gate), prefetch=16)
+        store = node_of(a)._stores["jobs"]
+        await until(lambda: len(store._held) == 8)
+        server.kill()
+        await server.start()
+        await a.at(QUEUE).ask(Job(8), timeout=20)
+        await until(lambda: 8 in [each.position.sequence - 1 for each in store._held.values()])
+        gate.set()
+        await until(lambda: not store._held)
+        assert sorted(done) == list(range(9))
+        assert await left_in(server, unique) == 0
+
+
 async def test_many_are_stored_at_once_and_handled_in_the_order_in_which_they_were_sent(
     nats_server: Server, unique: str
 ) -> None:
