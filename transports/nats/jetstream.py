@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import ceil, inf
 from typing import Any, Final
 
 import msgspec
@@ -156,14 +157,15 @@ class JetStream:
 
 
 def ttl_header(seconds: float) -> str:
-    """How long a message is to live, as its header says it.
+    """How long a message is to live, as its header says it: in whole seconds, rounded up.
 
     Raises:
         ValueError: below a second, which servers refuse.
     """
-    if not seconds >= 1:
+    if not 1 <= seconds < inf:
         raise ValueError(f"ttl: seconds, from 1 up, not {seconds!r}")
-    return f"{round(seconds * 1000)}ms"
+    # Servers drop the fraction: a lease would end before whoever holds it stops.
+    return f"{ceil(seconds)}s"
 
 
 def _answer(message: Message) -> dict[str, Any]:

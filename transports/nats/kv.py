@@ -114,7 +114,7 @@ class KeyValue:
         return entry
 
     async def put(self, key: str, value: bytes, *, ttl: float | None = None) -> int:
-        """Set a value, whatever there was; its revision. ttl: seconds, from 1 up."""
+        """Set a value, whatever there was; its revision. ttl: seconds from 1 up, rounded up."""
         return await self._store(key, value, None, ttl=ttl)
 
     async def create(self, key: str, value: bytes, *, ttl: float | None = None) -> int:

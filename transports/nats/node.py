@@ -108,7 +108,7 @@ class Nats(Node):
     Raises:
         CannotJoin: neither credentials nor TLS nor secret, and a server is not on loopback.
         ValueError, TypeError: the cluster's name is none, the secret is too short, a server's URL
-            is none, ttl is below 1, replicas are not 1 to 5, or an argument is of another type.
+            is none, a ttl is below 1, replicas are not 1 to 5, or an argument is of another type.
     """
 
     def __init__(
@@ -137,6 +137,8 @@ class Nats(Node):
             raise ValueError("servers: the URL of one at least")
         if check_seconds(ttl, "ttl") < 1:
             raise ValueError(f"ttl is at least 1 s, which is the store's least: {ttl!r}")
+        if isinstance(lease, Lease) and lease.ttl < 1:
+            raise ValueError(f"lease.ttl is at least 1 s, which is the store's least: {lease!r}")
         if credentials is not None and not callable(getattr(credentials, "fields", None)):
             raise TypeError(
                 "credentials is CredentialsFile(PATH), UserPassword(...), Token(...) or NKey(...), "

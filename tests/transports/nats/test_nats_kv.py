@@ -236,6 +236,23 @@ async def test_a_value_ends_with_its_own_time_and_a_watch_sees_it(url: str, uniq
         assert await kv.keys() == ["lease", "stays"]
 
 
+async def test_a_value_does_not_end_before_its_time_also_if_that_is_no_whole_second(
+    url: str, unique: str
+) -> None:
+    async with Client(url) as client:
+        kv = await KeyValue.create_bucket(client, unique, marker_ttl=5, storage="memory")
+        async with kv.watch() as watch:
+            assert await take(watch, 1) == [None]
+            await kv.create("longer", b"", ttl=1.9)
+            await kv.create("shorter", b"", ttl=1)
+            assert await take(watch, 4) == [
+                ("longer", b"", "PUT"),
+                ("shorter", b"", "PUT"),
+                ("shorter", b"", "EXPIRED"),
+                ("longer", b"", "EXPIRED"),
+            ]
+
+
 async def test_a_watch_says_what_there_is_then_what_changes(url: str, unique: str) -> None:
     async with Client(url) as client:
         kv = await KeyValue.create_bucket(client, unique, history=5, storage="memory")

@@ -50,6 +50,11 @@ def accounted(system: ActorSystem) -> None:
     assert (ledger.missing, ledger.queued, ledger.in_flight) == (0, 0, 0), ledger
 
 
+def test_a_lease_that_the_store_cannot_keep_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least 1 s"):
+        Nats(cluster="c", lease=Lease(ttl=0.9))
+
+
 async def test_nodes_of_a_cluster_meet_and_forget_who_has_left(
     nats_server: Server, unique: str
 ) -> None:
