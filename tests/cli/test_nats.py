@@ -70,7 +70,7 @@ def test_what_a_node_is_told_of_the_engine_holds(shell: Shell) -> None:
                     await trio.sleep(0.05)
             key = {"last_by_subj": "$KV.trouper-told.node.one"}
             found = await jetstream.api("STREAM.MSG.GET.KV_trouper-told", key)
-            assert b"Nats-TTL: 2000ms\r\n" in base64.b64decode(found["message"]["hdrs"])
+            assert b"Nats-TTL: 2s\r\n" in base64.b64decode(found["message"]["hdrs"])
 
     async def kept(jetstream: JetStream) -> dict[str, int]:
         streams = (await jetstream.api("STREAM.LIST"))["streams"]
