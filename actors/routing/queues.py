@@ -32,6 +32,10 @@ HELD: Final = 1_000
 """Messages that a queue holds besides its mailbox; then that fills, and senders wait."""
 
 
+class NoConsumer(Exception):
+    """Why a message goes back to whoever has put it into a queue that keeps none."""
+
+
 class Job:
     """One message of a queue, from its arrival to its acknowledgement."""
 
@@ -90,6 +94,8 @@ class WorkQueue(Actor):
         self._pending: deque[Job] = deque()
         self._delivering = False
         self._has_stopped = False
+        self.keeps = True
+        """False: what comes while it has no consumer, or is left then, fails with NoConsumer."""
 
     def receive(self, message: Any) -> None:
         """Hold a message until a consumer is free; with too many held, let the mailbox fill."""
@@ -144,6 +150,7 @@ class WorkQueue(Actor):
         """See `ActorSystem.unconsume`. What it has already it may finish."""
         if self._consumers.pop(ref, None) is not None:
             self._tell_others(ref, 0)
+            self._deliver()
 
     def _tell_others(self, ref: ActorRef, prefetch: int) -> None:
         elsewhere = self.context.system._queues.elsewhere
@@ -166,6 +173,10 @@ class WorkQueue(Actor):
                 consumer.ref._put_ask(_Delivery(self, job, consumer).ask)
         finally:
             self._delivering = False
+            if not self.keeps and not self._consumers:
+                pending, self._pending = self._pending, deque()
+                for job in pending:
+                    job.reply.fail(NoConsumer())
 
     def _least_loaded(self) -> Consumer | None:
         best, load = None, inf

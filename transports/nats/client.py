@@ -10,6 +10,7 @@ from types import TracebackType
 import trio
 
 from actors.env import Env
+from transports.nats import protocol
 from transports.nats.connection import Connection, Terms
 from transports.nats.credentials import Credentials
 from transports.nats.errors import (
@@ -102,6 +103,8 @@ class Client:
         self._found = trio.Event()
         self._closed = "it was not entered"
         self._keeper = Keeper(self)
+        # Of its tasks alone: the scope of their nursery is that of the body of `async with`, too.
+        self._scope = trio.CancelScope()
 
     # -- its life
 
@@ -119,9 +122,7 @@ class Client:
         self._closed = ""
         self._manager = trio.open_nursery()
         nursery = await self._manager.__aenter__()
-        self._scope = nursery.cancel_scope
-        nursery.start_soon(self._keeper.run, connection, events)
-        nursery.start_soon(self.requests.run)
+        nursery.start_soon(self._run, connection, events)
         try:
             await self._found.wait()
         except BaseException as error:
@@ -450,6 +451,12 @@ class Client:
         self.requests.fail(lambda _: error)
 
     # -- private
+
+    async def _run(self, connection: Connection, events: list[protocol.Event]) -> None:
+        with self._scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._keeper.run, connection, events)
+                nursery.start_soon(self.requests.run)
 
     def _command(
         self, subject: str, data: bytes, reply: bytes, headers: Mapping[str, str] | None

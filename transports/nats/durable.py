@@ -25,6 +25,7 @@ from actors import (
 from actors.address import Address
 from actors.ask import Reply
 from actors.cell import Cell
+from actors.routing.queues import NoConsumer, WorkQueue
 from transports.errors import DecodeError, NotEncodable
 from transports.nats.errors import (
     ApiError,
@@ -305,6 +306,9 @@ class Store:
 
     async def _handle(self, delivered: Delivered) -> None:
         queue = self.node.system._queues.cell(self.name)
+        if isinstance(queue._actor, WorkQueue):
+            # The engine keeps it, and another node may have a consumer.
+            queue._actor.keeps = False
         answer: Callable[[], None] = delivered.nak
         try:
             message = self._read(queue, delivered)
@@ -313,9 +317,10 @@ class Store:
             answer = delivered.ack
             if await self._acknowledge(delivered):
                 answer = _nothing
-        except ActorFailed:
+        except ActorFailed as error:
             # After its deliveries here it is among the dead letters, with its failures.
-            answer = delivered.term
+            if not isinstance(error.cause, NoConsumer):
+                answer = delivered.term
         except ActorError as error:
             log.debug("%s: %s is given out again: %s", self.address, delivered, error)
         finally:

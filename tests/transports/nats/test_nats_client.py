@@ -103,6 +103,21 @@ async def test_what_is_in_the_outbox_is_written_when_the_client_is_left(
             assert (await subscription.receive()).data == b"%d" % number
 
 
+async def test_whoever_has_drained_a_client_goes_on(url: str) -> None:
+    went_on = False
+    try:
+        async with Client(url) as client, Client(url) as other:
+            subscription = client.subscribe("a")
+            await client.drain()
+            with pytest.raises(ClientClosed):
+                await subscription.receive()
+            await other.flush()
+            went_on = True
+    finally:
+        # (A test that was cancelled is none that has failed.)
+        assert went_on
+
+
 async def test_a_drained_client_has_handled_what_had_come(url: str, unique: str) -> None:
     async with Client(url) as other, Client(url) as client:
         subscription = client.subscribe(unique)

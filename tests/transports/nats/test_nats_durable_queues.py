@@ -20,6 +20,8 @@ from actors import (
     MailboxFull,
     message,
 )
+from actors.cell import Cell
+from actors.stopping import cut_off
 from tests.transports.nats.test_nats_nodes import LIMITS, accounted, node_of, until
 from transports.nats import Client, JetStream, Nats
 from transports.nats.durable import AT_ONCE
@@ -121,6 +123,30 @@ async def test_what_a_node_had_in_hand_when_it_left_goes_to_another_one_at_once(
         # Long before the engine would find out by itself.
         await until(lambda: len(done) == 3, within=10)
         assert sorted(done) == [0, 1, 2]
+
+
+async def test_what_is_left_when_the_last_consumer_of_a_node_stops_goes_to_another_node(
+    nats_server: Server, unique: str
+) -> None:
+    done: list[int] = []
+    async with (
+        system("a", nats_server, unique) as a,
+        system("b", nats_server, unique) as b,
+    ):
+        stuck = a.spawn(Worker, [], trio.Event())
+        a.consume(QUEUE, stuck, prefetch=3)
+        for number in range(3):
+            await a.at(QUEUE).send(Job(number))
+        await until(lambda: len(node_of(a)._stores["jobs"]._held) == 3)
+        b.consume(QUEUE, b.spawn(Worker, done), prefetch=3)
+        assert isinstance(stuck, Cell)
+        cut_off(stuck)
+        # Also what node a had asked the engine for when it had a consumer.
+        await stuck.stopped()
+        await a.at(QUEUE).send(Job(3))
+        await until(lambda: len(done) == 4, within=15)
+        assert sorted(done) == [0, 1, 2, 3]
+        await until(lambda: not node_of(a)._stores["jobs"]._held)
 
 
 SCRIPT = """
