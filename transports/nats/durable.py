@@ -167,8 +167,14 @@ class Store:
         self._made = self._has_consumer = False
         # Not of the actor that stores: whoever comes after it is not to use a number again.
         self._stored = 0
-        # It was said that the engine does not store, and that holds.
-        self._is_late = False
+        # By their numbers: those for which the engine has not answered; of these, those that it has
+        # not taken at first.
+        self._storing: dict[int, None] = {}
+        self._again: dict[int, None] = {}
+        self._order = trio.lowlevel.ParkingLot()
+        # Whether the engine stores at all: then they are sent one by one, or the first of several
+        # may be lost, and not the second.
+        self._is_doubtful = True
         self._changed = trio.Event()
         self._closed = False
         self._held: dict[int, Delivered] = {}
@@ -186,37 +192,52 @@ class Store:
     async def store(self, body: bytes, begin: Callable[[], None]) -> None:
         """Have the engine store it: once, by its number. Until it is, or cancelled.
 
-        begin: is called before each attempt, in the step in which it is written.
+        begin: is called before each attempt, in the step in which it is written. Of several, those
+        that are tried again are so one after another, in their order, before any new one begins.
 
         Raises:
             PayloadTooLarge, ApiError: it never will be.
         """
         self._stored += 1
-        identity = f"{self.node.name}.{self.node.incarnation}.{self._stored}"
+        number = self._stored
+        identity = f"{self.node.name}.{self.node.incarnation}.{number}"
+        self._storing[number] = None
         attempt = 0
-        while True:
-            try:
-                await self._make()
-                begin()
-                await self._jetstream.publish(self._subject, body, message_id=identity)
-            except (NatsError, trio.TooSlowError) as error:
-                if isinstance(error, PayloadTooLarge) or (
-                    isinstance(error, ApiError) and error.err_code == TOO_LARGE
-                ):
-                    raise
-                # Perhaps somebody has deleted the stream.
-                self._made = self._made and not isinstance(error, NoResponders)
-                level = logging.DEBUG
-                if attempt == 3 and not self._is_late:
-                    self._is_late, level = True, logging.WARNING
-                log.log(level, "%s: not stored yet: %s", self.address, error)
-            else:
-                self._is_late = False
-                return
-            attempt += 1
-            chance = self.node.system.env.random("durable", self.name, attempt)
-            wait = min(RETRY_AT_MOST, 0.05 * 2.0 ** min(attempt, 10))
-            await trio.sleep(wait * chance.uniform(0.5, 1.0))
+        try:
+            while True:
+                while self._is_doubtful and next(iter(self._storing)) != number:
+                    await self._order.park()
+                try:
+                    await self._make()
+                    begin()
+                    await self._jetstream.publish(self._subject, body, message_id=identity)
+                except (NatsError, trio.TooSlowError) as error:
+                    if isinstance(error, PayloadTooLarge) or (
+                        isinstance(error, ApiError) and error.err_code == TOO_LARGE
+                    ):
+                        raise
+                    # Perhaps somebody has deleted the stream.
+                    self._made = self._made and not isinstance(error, NoResponders)
+                    level = logging.WARNING if attempt == 3 else logging.DEBUG
+                    log.log(level, "%s: not stored yet: %s", self.address, error)
+                else:
+                    if not self._again.keys() - {number}:
+                        self._is_doubtful = False
+                    return
+                self._again[number] = None
+                self._is_doubtful = True
+                attempt += 1
+                chance = self.node.system.env.random("durable", self.name, attempt)
+                wait = min(RETRY_AT_MOST, 0.05 * 2.0 ** min(attempt, 10))
+                await trio.sleep(wait * chance.uniform(0.5, 1.0))
+        finally:
+            del self._storing[number]
+            self._again.pop(number, None)
+            self._order.unpark_all()
+
+    def disconnected(self) -> None:
+        """What is stored next is sent to another server, or to one that has just begun."""
+        self._is_doubtful = True
 
     async def _make(self) -> None:
         if self._made:

@@ -177,6 +177,7 @@ class Nats(Node):
         self._ttl = ttl
         self._denied: dict[str, None] = {}
         self._client_scope = trio.CancelScope()
+        self._stores: dict[str, Store] = {}
         self._may_go = trio.Event()
         self._client_ended = trio.Event()
 
@@ -387,6 +388,8 @@ class Nats(Node):
             case Disconnected(server, why):
                 log.warning("NATS: the connection with %s is gone: %s", server, why)
                 self._nats_endpoint.break_all("the engine is away")
+                for store in self._stores.values():
+                    store.disconnected()
             case Connected(server, again):
                 level = logging.WARNING if again else logging.INFO
                 log.log(level, "NATS: connected with %s%s", server, " again" if again else "")

@@ -277,6 +277,8 @@ async def test_of_two_processes_with_one_name_the_later_answers_other_programs(
         for system, numbers in zip((first, second), seen, strict=True):
             system.register("service://actor", system.spawn(Remote, numbers, name="actor"))
         await until(lambda: "another process has taken this name" in caplog.text)
+        # Now the server knows as well that the first one takes no more.
+        await node_of(first)._client.flush()
         body = b'{"name": "kit.Do", "fields": {"what": "note", "number": 5}}'
         for _ in range(20):
             await client.request(f"trouper.{unique}.service.actor", body)
