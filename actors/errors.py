@@ -39,6 +39,8 @@ ActorError
     |-- RemoteFailure    what an actor of another node raised, as text
     |-- CannotListen     (also OSError) a place is taken, or would be open to strangers
     |   `-- CannotJoin   a node cannot enter its cluster, as the servers of NATS are
+    |-- NoStore          what there is once in a cluster needs a store that its nodes share
+    |-- ShardsDiffer     a region has another number of shards on another node
     |-- WindowFull       the peer has accepted too few messages to be sent another
     |-- WrongState       (also RuntimeError) a protocol was asked for what its state does not allow
     `-- NatsError        in `transports.nats.errors`: what goes wrong with NATS

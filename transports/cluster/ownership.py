@@ -6,6 +6,7 @@ The policy is in `placement`; here it meets the store and the actor that has the
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from transports.cluster.lanes import Route
@@ -215,27 +216,20 @@ class Ownership:
 
     def reconsider(self) -> None:
         """Something is news."""
-        membership = self._membership
-        if not membership.session.holds(membership.clock()) or not membership.view.is_complete:
-            if self._owner is not None:
-                self._owner.routes_changed()
-            return
-        self._choose()
-        if not self._may_run():
-            return
-        for shard in range(self.shards):
-            self._look_at(shard, self._wish(shard))
-        if self._owner is not None:
-            self._owner.routes_changed()
+        self._reconsider(range(self.shards))
 
     def reconsider_shard(self, shard: int) -> None:
         """Something is news of one: with thousands of them, not all are looked at each time."""
+        self._reconsider((shard,))
+
+    def _reconsider(self, shards: Iterable[int]) -> None:
         membership = self._membership
         if membership.session.holds(membership.clock()) and membership.view.is_complete:
             self._choose()
             if not self._may_run():
                 return
-            self._look_at(shard, self._wish(shard))
+            for shard in shards:
+                self._look_at(shard, self._wish(shard))
         if self._owner is not None:
             self._owner.routes_changed()
 

@@ -93,7 +93,7 @@ class Client:
         self.requests = Requests(self.new_inbox())
         self._on_event = on_event
         self._registry = Registry()
-        self._publishing = Publishing()
+        self._publishing = Publishing(self.outbox, self.statistics)
         self._replies: Listening | None = None
         self._violations: list[PermissionsViolation] = []
         self.when_connected: list[Callable[[], None]] = []
@@ -181,25 +181,13 @@ class Client:
             ClientClosed: the client was not entered, or has been left.
         """
         answers = check_subject(reply) if reply else b""
-        command = self._command(subject, data, answers, headers)
-        outbox = self.outbox
-        if not outbox.has_room(len(command)):
-            raise OutboxFull(subject, bytes(data), outbox.size, outbox.capacity)
-        outbox.put(command)
-        self.statistics.published += 1
-        self.statistics.published_bytes += len(data)
+        self._publishing.put(subject, data, self._command(subject, data, answers, headers))
         if self._connection is not None:
             self._connection.wake()
 
     def publish_now(self, subject: str, data: bytes) -> None:
         """As `publish`, for who has nothing more to say: written from this task, if it can be."""
-        command = self._command(subject, data, b"", None)
-        outbox = self.outbox
-        if not outbox.has_room(len(command)):
-            raise OutboxFull(subject, bytes(data), outbox.size, outbox.capacity)
-        outbox.put(command)
-        self.statistics.published += 1
-        self.statistics.published_bytes += len(data)
+        self._publishing.put(subject, data, self._command(subject, data, b"", None))
         if self._connection is not None:
             self._connection.write_now()
 
@@ -264,7 +252,8 @@ class Client:
     ) -> Message:
         """Send a message, and wait for the first reply.
 
-        Without a connection it waits for one. It is never sent twice.
+        Without a connection it waits for one, unless `Settings.offline` is False: then one that is
+        not written yet when the connection ends ends with it. It is never sent twice.
 
         Raises:
             NoResponders: nobody is subscribed to that subject.
@@ -288,9 +277,7 @@ class Client:
         command = self._command(subject, data, reply, headers)
         if not outbox.has_room(len(command)):
             timeout = await self._wait_for_room(subject, len(command), timeout)
-        outbox.put(command)
-        self.statistics.published += 1
-        self.statistics.published_bytes += len(data)
+        self._publishing.put(subject, data, command)
         requests.add(token, subject, command, timeout)
         connection = self._connection
         if connection is not None:
@@ -418,6 +405,9 @@ class Client:
         # Those are sent by the next connection.
         unwritten = self.outbox.identities()
         self._room()
+        if not self.settings.offline:
+            # Nothing waits for that: it would overtake what was written, and is to be sent again.
+            self.requests.fail(NotConnected, lambda call: id(call.command) in unwritten)
         return self.requests.fail(
             lambda subject: OutcomeUnknown(subject, why),
             lambda call: id(call.command) not in unwritten,
@@ -461,11 +451,13 @@ class Client:
     def _command(
         self, subject: str, data: bytes, reply: bytes, headers: Mapping[str, str] | None
     ) -> bytes:
-        if self._closed:
-            self._check_open()
+        self._check_may_send(subject)
+        return self._publishing.command(subject, data, reply, headers)
+
+    def _check_may_send(self, subject: str) -> None:
+        self._check_open()
         if self._connection is None and not self.settings.offline:
             raise NotConnected(subject)
-        return self._publishing.command(subject, data, reply, headers)
 
     def _check(self, subject: str, queue: str) -> None:
         check_pattern(subject)
@@ -494,7 +486,7 @@ class Client:
         with trio.move_on_after(timeout):
             while not self.outbox.has_room(size):
                 await self._waiting_for_room.park()
-                self._check_open()
+                self._check_may_send(subject)
             return max(0.0, timeout - (trio.current_time() - began))
         raise RequestTimeout(subject, timeout)
 

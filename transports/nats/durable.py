@@ -205,7 +205,7 @@ class Store:
         attempt = 0
         try:
             while True:
-                while self._is_doubtful and next(iter(self._storing)) != number:
+                while (self._is_doubtful or self._again) and next(iter(self._storing)) != number:
                     await self._order.park()
                 try:
                     await self._make()
@@ -221,11 +221,9 @@ class Store:
                     level = logging.WARNING if attempt == 3 else logging.DEBUG
                     log.log(level, "%s: not stored yet: %s", self.address, error)
                 else:
-                    if not self._again.keys() - {number}:
-                        self._is_doubtful = False
+                    self._is_doubtful = False
                     return
                 self._again[number] = None
-                self._is_doubtful = True
                 attempt += 1
                 chance = self.node.system.env.random("durable", self.name, attempt)
                 wait = min(RETRY_AT_MOST, 0.05 * 2.0 ** min(attempt, 10))

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from transports.nats.errors import PayloadTooLarge
+from transports.nats.errors import OutboxFull, PayloadTooLarge
+from transports.nats.events import Statistics
 from transports.nats.headers import encode_headers
+from transports.nats.outbox import Outbox
 from transports.nats.protocol import encode_publish
 from transports.nats.subjects import check_subject
 
@@ -15,10 +17,12 @@ MOST_SUBJECTS: Final = 4096
 
 
 class Publishing:
-    """Makes PUB and HPUB. Attribute: `max_payload`, of the server."""
+    """Puts PUB and HPUB into the outbox. Attribute: `max_payload`, of the server."""
 
-    def __init__(self) -> None:
+    def __init__(self, outbox: Outbox, statistics: Statistics) -> None:
         self.max_payload = 0
+        self._outbox = outbox
+        self._statistics = statistics
         self._subjects: dict[str, bytes] = {}
 
     def command(
@@ -43,3 +47,16 @@ class Publishing:
             return encode_publish(checked, data, reply, head)
         # As there, without a call: this is what comes by the thousand.
         return b"PUB %b %d\r\n%b\r\n" % (checked, size, data)
+
+    def put(self, subject: str, data: bytes, command: bytes) -> None:
+        """Put a command into the outbox.
+
+        Raises:
+            OutboxFull: it was not taken.
+        """
+        outbox, statistics = self._outbox, self._statistics
+        if not outbox.has_room(len(command)):
+            raise OutboxFull(subject, bytes(data), outbox.size, outbox.capacity)
+        outbox.put(command)
+        statistics.published += 1
+        statistics.published_bytes += len(data)

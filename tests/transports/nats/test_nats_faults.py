@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 import trio
 
@@ -26,6 +27,7 @@ from transports.nats.errors import (
     ApiError,
     AuthorizationViolation,
     NoResponders,
+    NotConnected,
     OutboxFull,
     OutcomeUnknown,
     PayloadTooLarge,
@@ -192,6 +194,39 @@ async def test_what_is_written_in_part_when_the_server_dies_is_written_again() -
             following = (await subscription.receive()).data[:1]
             assert int(following) == int(last) + 1
             last = following
+
+
+async def test_nothing_waits_for_another_connection_if_that_is_not_wanted() -> None:
+    """Not what was not written, nor what waited for room: the next connection begins empty."""
+    settings = attrs.evolve(QUICK, offline=False, outbox=2_000_000)
+    async with (
+        Server(jetstream=False) as server,
+        connected(server.url, settings=settings) as (client, events),
+    ):
+        ended: list[type] = []
+
+        async def ask(data: bytes) -> None:
+            try:
+                await client.request("service", data, timeout=600)
+            except (NotConnected, OutcomeUnknown) as error:
+                ended.append(type(error))
+
+        heard = client.subscribe("service")
+        await client.flush()
+        server.pause()
+        async with trio.open_nursery() as nursery:
+            # The sockets have the first of them; of the second there is a part in the outbox.
+            for number in range(12):
+                nursery.start_soon(ask, b"%d" % number + bytes(1_000_000))
+                await trio.testing.wait_all_tasks_blocked()
+        assert NotConnected in ended
+        assert len(ended) == 12
+        written = 12 - ended.count(NotConnected)
+        server.resume()
+        await events.wait(Connected, 2)
+        await client.flush()
+        assert client.outbox.size == 0
+        assert heard.pending <= written
 
 
 async def test_what_waits_and_is_too_large_for_the_next_server_is_reported() -> None:
