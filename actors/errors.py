@@ -41,6 +41,11 @@ ActorError
     |   `-- CannotJoin   a node cannot enter its cluster, as the servers of NATS are
     |-- NoStore          what there is once in a cluster needs a store that its nodes share
     |-- ShardsDiffer     a region has another number of shards on another node
+    |-- NoSuchMessage    (also LookupError) no message of that name is registered on this node
+    |-- StoreError       in `transports.cluster.store`: of a store that the nodes of a cluster share
+    |   |-- KeyExists    a key was to be created, and is there
+    |   |-- WrongRevision     a key has another revision than was expected
+    |   `-- StoreUnavailable  there was no answer: whether it was done is not known
     |-- WindowFull       the peer has accepted too few messages to be sent another
     |-- WrongState       (also RuntimeError) a protocol was asked for what its state does not allow
     `-- NatsError        in `transports.nats.errors`: what goes wrong with NATS

@@ -53,6 +53,23 @@ def test_examples_use_public_names_only(repository: Path) -> None:
     assert broken(repository, rule, "examples") == []
 
 
+def test_every_error_is_in_the_tree_of_errors() -> None:
+    for package in (*rules.RUNTIME, "transports.nats"):
+        importlib.import_module(package)
+
+    def below(cls: type[BaseException]) -> list[type[BaseException]]:
+        return [each for sub in cls.__subclasses__() for each in (sub, *below(sub))]
+
+    tree = re.findall(r"-- (\w+)", actors.errors.__doc__ or "")
+    names = [
+        cls.__name__
+        for cls in below(actors.ActorError)
+        if cls.__module__.partition(".")[0] in rules.LAYERS and not cls.__name__.startswith("_")
+    ]
+    assert len(names) > 40
+    assert [name for name in names if name not in tree] == []
+
+
 def test_messages_of_the_examples_have_names_of_their_own(repository: Path) -> None:
     # By default a message is called what its class is called, and two programs in one process
     # (two examples under test) that both have a `Balance` could not send it to another node.
