@@ -72,7 +72,7 @@ bench: $(VENV)/$(READY) ## Measure against the limits, and write benchmarks/RESU
 soak: $(VENV)/$(READY) ## Messages and faults by the million, and processes killed: each message is accounted for
 	@$(BIN)/python -m benchmarks.soak
 	@$(BIN)/python -m benchmarks.soak_nodes
-	@for app in Stamps Presses Shelves; do for scheduler in fair pct random-walk; do \
+	@for app in Stamps Presses Shelves Drawers; do for scheduler in fair pct random-walk; do \
 		$(BIN)/trouper simulate tests.simulation.apps_of_clusters:$$app --scheduler $$scheduler --seeds 200; done; done
 	@TROUPER_EVERY_FRAME=1 $(BIN)/python -m pytest -q tests/contract/test_cut_at_every_frame.py
 	@TROUPER_LONG=1 $(BIN)/python -m pytest -q -m long

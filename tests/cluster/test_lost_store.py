@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import trio
 
-from actors import Actor
+from actors import Actor, AskTimeout
 from tests.cluster.test_singleton import LEASE, Tally, Where, World
 from transports import MemoryStore, Singleton
 from transports.cluster.records import Record, Session, encode, owner_key, session_key
@@ -67,11 +67,12 @@ async def test_a_session_whose_end_was_not_said_is_not_waited_for(
     world = World()
     store = world.store = Forgetful()
     ghost = session_key("ghost", 1, 1)
-    await store.create(ghost, encode(Session("ghost", 1, ("tally",))))
+    await store.create(ghost, encode(Session("ghost", 1, {"tally": 1})))
     await store.create(owner_key("tally", 0), encode(Record(ghost, "ghost")))
     async with world.system("one") as one:
         tally = await one.start(Singleton, Tally, name="tally")
-        await trio.sleep(LEASE.ttl)
+        with pytest.raises(AskTimeout, match="nobody owns it"):
+            await tally.ask(Where(), timeout=LEASE.ttl)
         store.forget(ghost)
         with trio.fail_after(4 * LEASE.ttl):
             assert await tally.ask(Where(), timeout=None) == "one"

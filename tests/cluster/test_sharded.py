@@ -175,16 +175,17 @@ async def test_thousands_of_shards_are_owned_and_handed_over(
         assert node.membership is not None
         return len(node.membership.regions["shelves"].tenures)
 
-    async with world.system("one", "two") as one:
-        await one.start(make(shards=shards), Shelf, [], name="shelves")
-        while owned(one) < shards:
-            await trio.sleep(0.1)
-        async with world.system("two", "one") as other:
-            await other.start(make(shards=shards), Shelf, [], name="shelves")
-            while owned(one) + owned(other) < shards or owned(other) < shards / 3:
+    with trio.fail_after(600):
+        async with world.system("one", "two") as one:
+            await one.start(make(shards=shards), Shelf, [], name="shelves")
+            while owned(one) < shards:
                 await trio.sleep(0.1)
-        while owned(one) < shards:
-            await trio.sleep(0.1)
+            async with world.system("two", "one") as other:
+                await other.start(make(shards=shards), Shelf, [], name="shelves")
+                while owned(one) + owned(other) < shards or owned(other) < shards / 3:
+                    await trio.sleep(0.1)
+            while owned(one) < shards:
+                await trio.sleep(0.1)
 
 
 async def test_when_a_node_comes_shards_are_handed_over_in_order(

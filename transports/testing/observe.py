@@ -267,8 +267,8 @@ class Observer:
         if not life.acts:
             self._acting[what].pop(life, None)
         run = self._run
-        last = self._owners[what]
-        if run.over or _rank(life) == _rank(last):
+        # When the run is over, nobody is entered any more.
+        if run.over or _rank(life) == _rank(last := self._owners[what]):
             return
         run.sometimes("an owner goes on after its successor has begun")
         if life.group.released_at < run.now():

@@ -262,7 +262,9 @@ async def write(server: Server, commands: bytes) -> None:
         await stream.send_all(b'CONNECT {"headers":true}\r\n' + commands + b"PING\r\n")
         answer = b""
         while not answer.endswith(b"PONG\r\n"):
-            answer += await stream.receive_some()
+            some = await stream.receive_some()
+            assert some, answer
+            answer += some
 
 
 async def test_no_answer_goes_where_it_would_be_a_command_or_a_write(
