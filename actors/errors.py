@@ -46,6 +46,11 @@ ActorError
     |   |-- KeyExists    a key was to be created, and is there
     |   |-- WrongRevision     a key has another revision than was expected
     |   `-- StoreUnavailable  there was no answer: whether it was done is not known
+    |-- in `transports.control`: of the socket by which a shell reaches a node
+    |   |-- NoNodeHere   no node can be reached, or which one is meant is not clear
+    |   |-- Refused      the node has answered by an error, with its code
+    |   |-- NoPlace      (also OSError) there can be no socket at that place
+    |   `-- NodeRuns     a node of that name runs here already
     |-- WindowFull       the peer has accepted too few messages to be sent another
     |-- WrongState       (also RuntimeError) a protocol was asked for what its state does not allow
     `-- NatsError        in `transports.nats.errors`: what goes wrong with NATS
